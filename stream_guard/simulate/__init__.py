@@ -1,0 +1,10 @@
+"""Labelled traffic: honest background, honest groups that look suspicious, and extraction campaigns.
+
+Knows nothing about the detector and shares nothing with it.
+"""
+
+from stream_guard.simulate.engine import simulate
+from stream_guard.simulate.model import Traffic
+from stream_guard.simulate.scenarios import SCENARIOS, Scenario
+
+__all__ = ["SCENARIOS", "Scenario", "Traffic", "simulate"]

@@ -1,0 +1,1 @@
+"""Extraction campaigns: what they are (table), who takes part, what they send."""
