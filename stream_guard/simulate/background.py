@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stream_guard.simulate.clients import PYTHON_SDK, VERSIONS, fingerprint
+from stream_guard.simulate.clients import PYTHON_SDK, VERSIONS
 from stream_guard.simulate.cohort import Cohort, stack
 from stream_guard.simulate.honest import honest_block
 from stream_guard.simulate.personas import INDEX, PERSONAS
 from stream_guard.simulate.places import COUNTRIES
-from stream_guard.simulate.population import Group, populate
+from stream_guard.simulate.population import Group, organisation, populate
 from stream_guard.simulate.prompts import AGENT, CHAT, CODE, MATHS, SUPPORT
 
 if TYPE_CHECKING:
@@ -42,12 +43,7 @@ def _organisations(world: World, rng: Rng, members: dict[str, int]) -> list[Coho
         country = _pick_country(rng)
         office = world.network.add(rng, country, "corporate", 1 + int(size > 120) + int(size > 400), networks=1)
         has_prompt = rng.random() < 0.3
-        shared = {
-            "country": country,
-            "org_id": fingerprint("org_", world.options.seed, int(rng.integers(1 << 62))),
-            "payment_fp": fingerprint("pay_", world.options.seed, int(rng.integers(1 << 62))),
-            "email_class": "corporate",
-        }
+        owner = organisation(world, rng, country)
         own = _app(world, rng) if has_prompt else -1
         system = world.add_system_prompt(world.options.seed, number) if has_prompt else -1
         mine = []
@@ -62,10 +58,10 @@ def _organisations(world: World, rng: Rng, members: dict[str, int]) -> list[Coho
             if count:
                 left[persona] -= count
                 at_work = 0.85 if persona == "office" else 0.6
-                group = Group(persona, office=None if persona == "service" else office, office_share=at_work,
-                              own=_app(world, rng) if persona == "service" else own,
-                              system=world.add_system_prompt(world.options.seed, number, 1) if persona == "service" else system,
-                              **shared)  # fmt: skip
+                group = replace(owner, persona=persona, office=office, office_share=at_work, own=own, system=system)
+                if persona == "service":
+                    prompt = world.add_system_prompt(world.options.seed, number, 1)
+                    group = replace(group, office=None, own=_app(world, rng), system=prompt)
                 mine.append(populate(world, rng, group, count))
         cohorts += mine
         accounts = np.concatenate([one.account for one in mine]) if mine else np.zeros(0, dtype=np.int64)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream_guard.simulate.model import Floats, Ints
+if TYPE_CHECKING:
+    from stream_guard.simulate.model import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)

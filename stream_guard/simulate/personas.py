@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stream_guard.simulate.model import Floats
+if TYPE_CHECKING:
+    from stream_guard.simulate.model import Floats
 
 
 @dataclass(frozen=True, slots=True)

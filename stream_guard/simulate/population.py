@@ -68,6 +68,26 @@ class Group:
     starts: int = 0
 
 
+def organisation(world: World, rng: Rng, country: str) -> Group:
+    """Make the group of a new organisation, to be varied by ``dataclasses.replace``.
+
+    Args:
+        world: its seed.
+        rng: where choices come from.
+        country: seat of the organisation.
+
+    Returns:
+        A group with an organisation id, one payment instrument and corporate mail.
+    """
+    return Group(
+        "office",
+        country,
+        org_id=fingerprint("org_", world.options.seed, int(rng.integers(1 << 62))),
+        payment_fp=fingerprint("pay_", world.options.seed, int(rng.integers(1 << 62))),
+        email_class="corporate",
+    )
+
+
 def sign_ups(rng: Rng, count: int) -> Ints:
     """Draw sign-up times over two years: growing, fewer at weekends.
 

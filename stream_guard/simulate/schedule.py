@@ -69,6 +69,8 @@ def timeline(world: World, cohort: Cohort, rng: Rng) -> Timeline:
     lively[steady] = rng.gamma(12.0, 1.0 / 12.0, size=(int(steady.sum()), len(local_days)))
     week = np.stack([_weekday_factor(cohort.persona, np.full(len(cohort), day)) for day in local_days.tolist()], axis=1)
     sessions = rng.poisson((cohort.rate / turns)[:, None] * lively * week)
+    silent = np.flatnonzero(sessions[:, 1:-1].sum(axis=1) == 0)  # a population is counted by who shows up
+    sessions[silent, rng.integers(1, max(2, sessions.shape[1] - 1), size=len(silent))] = 1
     row, which = np.nonzero(sessions)
     counts = sessions[row, which]
     row = np.repeat(row, counts)

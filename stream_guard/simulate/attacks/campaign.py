@@ -49,6 +49,7 @@ class Campaign:
     tokens_out: tuple[float, float] = (6.9, 0.5)
     refusals: float = 0.01
     flags: tuple[tuple[str, float], ...] = ()
+    wordings: int = 1
     floor: int = 24
     credit_program: str | None = None
 

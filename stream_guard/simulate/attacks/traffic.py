@@ -10,7 +10,7 @@ from stream_guard.simulate.grammar import Template, load, mix
 from stream_guard.simulate.honest import SESSION_SPAN, latencies
 from stream_guard.simulate.model import CAPABILITIES, FLAGS, MODELS, Block, Ints, Rng
 from stream_guard.simulate.places import LANGUAGES
-from stream_guard.simulate.prompts import CHAT, Foreign, Free, PromptBook, Source
+from stream_guard.simulate.prompts import CHAT, Foreign, Free, Mixture, PromptBook, Source
 
 if TYPE_CHECKING:
     from stream_guard.simulate.attacks.campaign import Campaign, Members, Shares
@@ -43,8 +43,8 @@ def add_sources(book: PromptBook, campaign: Campaign, salt: int) -> dict[tuple[s
 
     Args:
         book: where to register.
-        campaign: its families and languages.
-        salt: fixes the wording of the templates.
+        campaign: its families and languages, and how many wordings each template has.
+        salt: fixes the wordings of the templates.
 
     Returns:
         Index of the source by family and language.
@@ -52,15 +52,16 @@ def add_sources(book: PromptBook, campaign: Campaign, salt: int) -> dict[tuple[s
     found = {}
     grammar = load("attack")
     for number, (family, _) in enumerate(campaign.families):
-        template = None if family in _FREE else Template(grammar, family, mix(salt + number))
+        wordings = [Template(grammar, family, mix(salt + number + 101 * i)) for i in range(campaign.wordings)]
         for code, _ in campaign.languages:
             language = LANGUAGES.index(code)
             foreign = book.sources[book.standard(CHAT, language)]
             source: Source
-            if template is None:
+            if family in _FREE:
                 source = Free(grammar, family) if code == "en" else foreign
             else:
-                source = template if code == "en" else Foreign(template, foreign)
+                choices: list[Source] = [one if code == "en" else Foreign(one, foreign) for one in wordings]
+                source = Mixture(choices, [1 / len(choices)] * len(choices))
             found[family, language] = book.add(source)
     return found
 
