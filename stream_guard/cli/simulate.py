@@ -62,7 +62,7 @@ def _write(traffic: Traffic, out: Path) -> int:
     callback=_show_list,
     help="Print the scenarios and exit.",
 )
-def simulate(
+def simulate(  # noqa: PLR0913  # one argument per option
     *,
     scenario: str,
     out: Path,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stream_guard.simulate.clients import PYTHON_SDK, VERSIONS
+from stream_guard.simulate.clients import NODE_SDK, PYTHON_SDK, VERSIONS
 from stream_guard.simulate.cohort import Cohort, stack
 from stream_guard.simulate.honest import honest_block
 from stream_guard.simulate.personas import INDEX, PERSONAS
@@ -76,7 +76,8 @@ def _universities(world: World, rng: Rng, count: int) -> list[Cohort]:
         size = min(count, int(rng.integers(20, 300)))
         country = _pick_country(rng)
         campus = world.network.add(rng, country, "education", 6, networks=2)
-        group = Group("student", country, office=campus, office_share=0.4)
+        credit = "education" if rng.random() < 0.15 else None
+        group = Group("student", country, office=campus, office_share=0.4, credit_program=credit)
         cohorts.append(populate(world, rng, group, size))
         if size > _NOTABLE:
             world.add_benign(f"university-{len(cohorts)}", cohorts[-1].account)
@@ -158,7 +159,7 @@ def add_background(world: World, *, sdk_share: float = 0.0) -> tuple[Cohort, Blo
 
     Args:
         world: where to.
-        sdk_share: when positive, this share of the accounts uses one and the same SDK release.
+        sdk_share: when positive, this share of the traffic comes from one and the same SDK release.
 
     Returns:
         Its cohort and its events; the events are not yet part of the world.
@@ -166,10 +167,15 @@ def add_background(world: World, *, sdk_share: float = 0.0) -> tuple[Cohort, Blo
     cohort = background_cohort(world)
     if sdk_share:
         rng = world.rng("popular-sdk")
-        movable = cohort.persona != INDEX["home"]
-        wanted = sdk_share / max(float(movable.mean()), 0.01)
-        chosen = movable & (rng.random(len(cohort)) < wanted)
-        cohort.client[chosen] = PYTHON_SDK * VERSIONS + VERSIONS - 1
+        release = PYTHON_SDK * VERSIONS + VERSIONS - 1
+        order = rng.permutation(len(cohort))
+        order = order[np.argsort(cohort.persona[order] == INDEX["home"], kind="stable")]  # home users last
+        reached = np.cumsum(cohort.rate[order]) / cohort.rate.sum()
+        cohort.client[order] = np.where(reached <= sdk_share, release, cohort.client[order])
+        # Other releases of the SDK make way for another stack: one fingerprint, one share.
+        others = (cohort.client // VERSIONS == PYTHON_SDK) & (cohort.client != release)
+        cohort.client[others] += (NODE_SDK - PYTHON_SDK) * VERSIONS
+        cohort.client[order[(reached > sdk_share) & (cohort.client[order] == release)]] = NODE_SDK * VERSIONS
     block = honest_block(world, cohort, world.rng("background-events"))
     note_shared(world, cohort, block)
     return cohort, block

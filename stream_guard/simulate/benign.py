@@ -12,7 +12,7 @@ from stream_guard.simulate.attacks.mixtures import resold_block
 from stream_guard.simulate.attacks.pivots import adopt, release, release_time
 from stream_guard.simulate.attacks.plain import plain_work, warm_up_end
 from stream_guard.simulate.attacks.table import S11
-from stream_guard.simulate.clients import PHONE_APP_B, PYTHON_SDK, VERSIONS, fingerprint
+from stream_guard.simulate.clients import PHONE_APP_B, PYTHON_SDK, VERSIONS
 from stream_guard.simulate.cohort import stack
 from stream_guard.simulate.honest import honest_block
 from stream_guard.simulate.model import DAY, HOUR
@@ -78,15 +78,18 @@ def hackathon(world: World) -> None:
     """B3: a weekend, one hall, credit for everybody, new accounts at full use at once."""
     rng = world.rng("B3")
     count = world.scaled(250, 30)
-    opening = world.start + (min(4 * DAY + 16 * HOUR, int(world.options.days * DAY * 0.5)))
+    friday = 4 * DAY + 16 * HOUR
+    opening = world.start + (friday if world.options.days > 5.5 else int(world.options.days * DAY * 0.5))
     created = np.sort(opening - HOUR + rng.integers(0, 4 * HOUR, size=count))
     hall = world.network.add(rng, "US", "corporate", 2, networks=1)
     group = Group("developer", "US", plan=("trial", 2000), credit_program="hackathon", office=hall, office_share=0.9,
                   rate=_rates(rng, 90.0, 0.9, count), created=created)  # fmt: skip
     cohort = populate(world, rng, group, count)
     block = honest_block(world, replace(cohort, starts=created), rng)
-    awake = rng.random(len(block)) < 0.8
-    moved = np.where(awake, block.ts, opening + (block.ts * 7919) % max(world.end - opening, 1))
+    # A part of the sessions falls into the night: nobody sleeps much.
+    spot = (block.session * 2654435761 % 1_000_003).astype(np.int64)
+    night = opening + 4 * HOUR + spot * 10_007 % max(world.end - opening - 4 * HOUR, 1) + block.ts % HOUR
+    moved = np.where(spot % 5 > 0, block.ts, night)
     owner_start = np.zeros(len(world.accounts), dtype=np.int64)
     owner_start[cohort.account] = created
     world.blocks.append(block.replace(ts=np.maximum(moved, owner_start[block.account] + HOUR // 4)))
@@ -142,8 +145,16 @@ def support_product(world: World, share: float = 1.0) -> None:
 def reseller(world: World, share: float = 1.0) -> None:
     """B6: an honest reseller: a pool behind a relay, with many unrelated customers."""
     rng = world.rng("B6")
-    terms = replace(S11, label="B6-reseller", accounts=400, cards=4, client="relay", mails=(("corporate", 0.7), ("freemail", 0.3)),
-                    sign_up_window_days=300.0, accounts_per_burst=20.0)  # fmt: skip
+    terms = replace(
+        S11,
+        label="B6-reseller",
+        accounts=400,
+        cards=4,
+        client="relay",
+        mails=(("corporate", 0.7), ("freemail", 0.3)),
+        sign_up_window_days=300.0,
+        accounts_per_burst=20.0,
+    )
     count = world.scaled(round(terms.accounts * share), 30)
     members = enlist(world, rng, terms, burst_times(rng, terms, world.start, count))
     work = plain_work(world, rng, terms, count, (world.start, world.end))

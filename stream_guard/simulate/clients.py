@@ -19,6 +19,9 @@ SAFARI: Final = 8
 FIREFOX: Final = 9
 PHONE_APP_A: Final = 10
 PHONE_APP_B: Final = 11
+# Open-source relays in front of the API: private people and small teams run them too.
+CLI_RELAY: Final = 12
+SDK_RELAY: Final = 13
 
 _STACKS: Final = (
     ("t13d1516h2_py", "atlas-python/1.{v} httpx/0.27"),
@@ -33,6 +36,8 @@ _STACKS: Final = (
     ("t13d1717h2_firefox", "Mozilla/5.0 (X11; Linux x86_64; rv:1{v}.0) Gecko/20100101 Firefox/1{v}.0"),
     ("t13d2014h2_safari", "Atlas/6.{v} (iPhone; iOS 19.1)"),
     ("t13d1411h2_java", "Atlas/6.{v} (Android 16; okhttp)"),
+    ("t13d1312h2_go", "atlas-code/2.{v}.1 (cli)"),
+    ("t13d1516h2_py", "atlas-python/1.{v} httpx/0.27"),
 )
 VERSIONS: Final = 6
 

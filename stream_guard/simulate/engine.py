@@ -30,7 +30,7 @@ def find_scenario(scenario_id: str) -> Scenario:
     raise click.UsageError(f"unknown scenario {scenario_id!r}; known are: {known}")
 
 
-def simulate(
+def simulate(  # noqa: PLR0913  # the options of the command, all by keyword
     scenario_id: str,
     *,
     scale: float = 1.0,
@@ -65,6 +65,8 @@ def simulate(
     if background_accounts:
         world.blocks.append(add_background(world, sdk_share=scenario.sdk_share)[1])
     scenario.build(world)
+    if not world.blocks:
+        raise click.UsageError(f"scenario {scenario.scenario_id} adds nothing to the background; keep the background")
     inside = concatenate(world.blocks)
     inside = inside.take((inside.ts >= world.start) & (inside.ts < world.end))
     truth = {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _SYSTEMS: Final = {"residential": 3, "mobile": 2, "datacenter": 4, "education": 3, "corporate": 6}
 # Densely used /24 networks per system: neighbours in one /24 are common and prove nothing.
 _NETWORKS: Final = {"residential": 160, "mobile": 2, "datacenter": 24, "education": 6, "corporate": 60}
+_FIRST_OCTETS: Final = [number for number in range(11, 224) if number not in {100, 127, 169, 172, 192, 198, 203}]
 # Addresses with which a carrier serves all its subscribers (CGNAT).
 CARRIER_ADDRESSES: Final = 24
 
@@ -65,9 +66,19 @@ class Network:
             rng = np.random.default_rng([self._seed, zlib.crc32(f"{country}/{asn_class}".encode())])
             found = []
             for _ in range(_SYSTEMS[asn_class]):
-                octets = rng.integers([11, 0], [224, 256], size=(_NETWORKS[asn_class] // 16 + 1, 2))
+                octets = rng.choice(_FIRST_OCTETS, size=_NETWORKS[asn_class] // 16 + 1)
+                seconds = rng.integers(0, 256, size=len(octets))
                 thirds = rng.choice(256, size=16, replace=False)
-                prefixes = tuple(f"{a}.{b}.{c}" for a, b in octets.tolist() for c in thirds.tolist())
+                prefixes = tuple(
+                    f"{a}.{b}.{c}"
+                    for a, b in zip(octets.tolist(), seconds.tolist(), strict=True)
+                    for c in thirds.tolist()
+                )
+                if asn_class == "residential":  # every fifth network speaks IPv6: a /48, a /64 for each home
+                    prefixes = tuple(
+                        f"2a0{a % 10}:{a * 7:x}:{int(p.rpartition('.')[2]) * 41 + i:x}" if i % 5 == 0 else p
+                        for i, (p, a) in enumerate(zip(prefixes, octets.repeat(16).tolist(), strict=True))
+                    )
                 number = int(rng.integers(3000, 399_000))
                 found.append(System(number, asn_class, country, prefixes[: _NETWORKS[asn_class]]))
             self._systems[country, asn_class] = found
@@ -99,7 +110,8 @@ class Network:
         for i in range(count):
             system = systems[which[i]]
             network = system.prefixes[int(prefix[i] * len(system.prefixes))]
-            self.addresses.append(Address(f"{network}.{host[i]}", system.number, asn_class, country))
+            ip = f"{network}:{host[i]:x}::{host[i] * 31:x}" if ":" in network else f"{network}.{host[i]}"
+            self.addresses.append(Address(ip, system.number, asn_class, country))
         return np.arange(first, first + count, dtype=np.int64)
 
     def carrier(self, country: str, which: int) -> Ints:

@@ -65,6 +65,7 @@ class _Queue:
         self._arrivals: deque[tuple[int, int]] = deque((int(shifts.begins[i]), i) for i in order)
         self._ready: deque[int] = deque()
         self._parked: list[tuple[int, int]] = []
+        self._free_at: list[int] = shifts.begins.tolist()
 
     def take(self, now: int) -> int | None:
         """Take the least recently used account that may work now."""
@@ -74,7 +75,9 @@ class _Queue:
             self._ready.appendleft(heapq.heappop(self._parked)[1])
         while self._ready:
             member = self._ready.popleft()
-            if self._ends[member] > now:
+            if self._free_at[member] > now:  # a longer session looked ahead of the one that asks now
+                heapq.heappush(self._parked, (self._free_at[member], member))
+            elif self._ends[member] > now:
                 return member
         return None
 
@@ -84,6 +87,7 @@ class _Queue:
 
     def park(self, member: int, until: int) -> None:
         """Keep an account out until a time."""
+        self._free_at[member] = until
         heapq.heappush(self._parked, (until, member))
 
 
@@ -148,9 +152,9 @@ def run_relay(rng: Rng, relay: Relay, starts: Ints, shifts: Shifts) -> Work:
                     queue.give_back(holder)
                 sibling = queue.take(now)
                 if sibling is None:
-                    member[i : row + count] = -1
+                    member[i] = -1
                     alive = False
-                    break
+                    continue
                 holder, held_since, alive = sibling, now, True
             member[i] = holder
             park = PARKS.get(int(status[i]))

@@ -32,14 +32,57 @@ _PLANS: Final = {
 }
 # stacks and shares per persona
 _STACKS: Final = {
-    "home": ((software.CHROME, 0.36), (software.PHONE_APP_A, 0.24), (software.PHONE_APP_B, 0.2), (software.SAFARI, 0.13), (software.FIREFOX, 0.07)),
-    "student": ((software.CHROME, 0.45), (software.PHONE_APP_A, 0.2), (software.PHONE_APP_B, 0.15), (software.SAFARI, 0.15), (software.FIREFOX, 0.05)),
-    "office": ((software.CHROME, 0.7), (software.SAFARI, 0.15), (software.FIREFOX, 0.07), (software.IDE_PLUGIN, 0.08)),
-    "developer": ((software.CODING_CLI, 0.5), (software.IDE_PLUGIN, 0.25), (software.PYTHON_SDK, 0.17), (software.NODE_SDK, 0.08)),
-    "service": ((software.PYTHON_SDK, 0.5), (software.NODE_SDK, 0.24), (software.GO_SDK, 0.12), (software.JAVA_SDK, 0.11), (software.CURL, 0.03)),
-    "batch": ((software.PYTHON_SDK, 0.72), (software.CURL, 0.12), (software.GO_SDK, 0.08), (software.NODE_SDK, 0.08)),
-    "trial": ((software.CHROME, 0.45), (software.PYTHON_SDK, 0.2), (software.PHONE_APP_B, 0.25), (software.CODING_CLI, 0.1)),
-}  # fmt: skip
+    "home": (
+        (software.CHROME, 0.36),
+        (software.PHONE_APP_A, 0.24),
+        (software.PHONE_APP_B, 0.2),
+        (software.SAFARI, 0.13),
+        (software.FIREFOX, 0.07),
+    ),
+    "student": (
+        (software.CHROME, 0.45),
+        (software.PHONE_APP_A, 0.2),
+        (software.PHONE_APP_B, 0.15),
+        (software.SAFARI, 0.15),
+        (software.FIREFOX, 0.05),
+    ),
+    "office": (
+        (software.CHROME, 0.7),
+        (software.SAFARI, 0.15),
+        (software.FIREFOX, 0.07),
+        (software.IDE_PLUGIN, 0.08),
+    ),
+    "developer": (
+        (software.CODING_CLI, 0.5),
+        (software.IDE_PLUGIN, 0.25),
+        (software.PYTHON_SDK, 0.17),
+        (software.NODE_SDK, 0.08),
+        (software.CLI_RELAY, 0.02),
+        (software.SDK_RELAY, 0.01),
+    ),
+    "service": (
+        (software.PYTHON_SDK, 0.5),
+        (software.NODE_SDK, 0.24),
+        (software.GO_SDK, 0.12),
+        (software.JAVA_SDK, 0.11),
+        (software.CURL, 0.03),
+        (software.SDK_RELAY, 0.03),
+        (software.CLI_RELAY, 0.01),
+    ),
+    "batch": (
+        (software.PYTHON_SDK, 0.72),
+        (software.CURL, 0.12),
+        (software.GO_SDK, 0.08),
+        (software.NODE_SDK, 0.08),
+    ),
+    "trial": (
+        (software.CHROME, 0.45),
+        (software.PYTHON_SDK, 0.2),
+        (software.PHONE_APP_B, 0.25),
+        (software.CODING_CLI, 0.1),
+        (software.CLI_RELAY, 0.02),
+    ),
+}
 _VERSION_SHARES: Final = (0.04, 0.06, 0.1, 0.18, 0.27, 0.35)
 _WEB: Final = frozenset(
     {software.CHROME, software.SAFARI, software.FIREFOX, software.PHONE_APP_A, software.PHONE_APP_B}
@@ -65,7 +108,6 @@ class Group:
     system: int = -1
     rate: Floats | None = None
     created: Ints | None = None
-    starts: int = 0
 
 
 def organisation(world: World, rng: Rng, country: str) -> Group:
@@ -85,20 +127,22 @@ def organisation(world: World, rng: Rng, country: str) -> Group:
         org_id=fingerprint("org_", world.options.seed, int(rng.integers(1 << 62))),
         payment_fp=fingerprint("pay_", world.options.seed, int(rng.integers(1 << 62))),
         email_class="corporate",
+        credit_program="startup" if rng.random() < 0.08 else None,
     )
 
 
-def sign_ups(rng: Rng, count: int) -> Ints:
-    """Draw sign-up times over two years: growing, fewer at weekends.
+def sign_ups(rng: Rng, count: int, days_ahead: int) -> Ints:
+    """Draw sign-up times over two years and the simulation itself: growing, fewer at weekends.
 
     Args:
         rng: where choices come from.
         count: how many.
+        days_ahead: length of the simulation.
 
     Returns:
         Epoch milliseconds.
     """
-    days = np.arange(1, _SIGN_UP_DAYS)
+    days = np.arange(1 - days_ahead, _SIGN_UP_DAYS)
     weekday = (-days) % 7  # the simulation starts on a Monday
     weights = np.exp(-days / 400.0) * np.where(weekday >= 5, 0.55, 1.0)
     chosen = rng.choice(days, size=count, p=weights / weights.sum())
@@ -223,7 +267,7 @@ def populate(world: World, rng: Rng, group: Group, count: int) -> Cohort:
     clients = draw_clients(rng, group.persona, count)
     if group.client is not None:
         clients = np.full(count, group.client, dtype=np.int64)
-    created = sign_ups(rng, count) if group.created is None else group.created
+    created = sign_ups(rng, count, int(world.options.days)) if group.created is None else group.created
     account = _make_accounts(world, rng, group, created, clients)
     languages = np.array([LANGUAGES.index(code) for code in country.languages], dtype=np.int64)
     away, away_share = _second_addresses(world, rng, group, count)
@@ -242,5 +286,5 @@ def populate(world: World, rng: Rng, group: Group, count: int) -> Cohort:
         own=np.full(count, group.own, dtype=np.int64),
         system=np.full(count, group.system, dtype=np.int64),
         taste=rng.random(count),
-        starts=np.full(count, group.starts, dtype=np.int64),
+        starts=created,
     )

@@ -87,7 +87,7 @@ def timeline(world: World, cohort: Cohort, rng: Rng) -> Timeline:
 
 
 def _clump(rng: Rng, begin: Ints, service: Bools) -> Ints:
-    """Draw a part of service requests towards shared minutes, which makes them bursty (ServeGen: CV 1.2 at the median)."""
+    """Draw a part of service requests towards shared minutes, which makes them bursty (ServeGen: median CV 1.2)."""
     pulled = service & (rng.random(len(begin)) < 0.25)
     clumped = begin // (20 * MINUTE) * (20 * MINUTE) + rng.integers(0, MINUTE, size=len(begin))
     result: Ints = np.where(pulled, clumped, begin)

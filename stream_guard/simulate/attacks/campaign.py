@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream_guard.simulate.clients import GO_SDK, PYTHON_SDK, VERSIONS, Client, fingerprint
+from stream_guard.simulate.clients import CLI_RELAY, PYTHON_SDK, SDK_RELAY, VERSIONS, fingerprint
+from stream_guard.simulate.grammar import mix
 from stream_guard.simulate.model import DAY, HOUR, MINUTE, Account, Ints, Rng
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class Campaign:
     """Parameters of a campaign; where they come from stands beside the values in ``table``.
 
     ``accounts`` and ``cards`` are numbers at scale one (``cards`` 0: a card for each account). ``client`` is
-    ``relay`` (one header set of its own for all accounts), ``cli`` (the relay imitates the user agent of the product
-    but not its TLS), ``sdk`` (a popular SDK as is) or ``varied`` (honest software at random).
+    ``relay`` (one open-source relay in front of all accounts), ``cli`` (a relay which imitates the user agent of the
+    product but not its TLS), ``sdk`` (a popular SDK as is) or ``varied`` (honest software at random).
     """
 
     label: str
@@ -67,19 +68,17 @@ class Members:
 
 
 def relay_client(world: World, campaign: Campaign) -> int:
-    """Register the header set of a relay.
+    """Choose the relay software of a campaign: one header set for all of its accounts.
 
     Args:
-        world: tables to add to.
+        world: its seed.
         campaign: whose relay.
 
     Returns:
         Index of the client.
     """
-    library = world.clients[(GO_SDK if campaign.client == "cli" else PYTHON_SDK) * VERSIONS + 4]
-    header = fingerprint("h_", world.options.seed, sum(campaign.label.encode()))
-    agent = "atlas-code/2.23.1 (cli)" if campaign.client == "cli" else "python-httpx/0.27.2"
-    return world.add_client(Client(library.tls_fp, header, agent))
+    stack = CLI_RELAY if campaign.client == "cli" else SDK_RELAY
+    return stack * VERSIONS + mix(world.options.seed + sum(campaign.label.encode())) % VERSIONS
 
 
 def _clients(world: World, rng: Rng, campaign: Campaign, count: int) -> Ints:

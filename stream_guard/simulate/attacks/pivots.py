@@ -55,7 +55,7 @@ def adopt(rng: Rng, block: Block, at: int, share: float) -> Block:
         The events with their new models.
     """
     progress = np.clip((block.ts - at) / DAY, 0.0, 1.0) ** 0.7
-    # Whoever moves keeps to the new model: the draw depends on account and hour, not on the request.
+    # Whoever moves keeps to the new model: the draw depends on the account, not on the request.
     spot = ((block.account * 2654435761 + int(rng.integers(1 << 31))) % 1_000_003) / 1_000_003
     model = np.where((block.ts >= at) & (spot < share * progress), NEW_MODEL, block.model)
     return block.replace(model=model.astype(np.int64))

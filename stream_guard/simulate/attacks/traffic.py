@@ -69,8 +69,8 @@ def add_sources(book: PromptBook, campaign: Campaign, salt: int) -> dict[tuple[s
 def _flag_bits(rng: Rng, campaign: Campaign, family: Ints, count: int) -> Ints:
     bits = (rng.random(count) < campaign.refusals).astype(np.int64)
     names = [name for name, _ in campaign.families]
-    if "cot" in names:  # upstream tags most, not all, of the requests that ask for the reasoning
-        bits |= ((family == names.index("cot")) & (rng.random(count) < 0.8)).astype(np.int64) * 2
+    if "cot" in names:  # upstream tags some of the requests that ask for the reasoning
+        bits |= ((family == names.index("cot")) & (rng.random(count) < 0.35)).astype(np.int64) * 2
     for name, share in campaign.flags:
         bits |= (rng.random(count) < share).astype(np.int64) * (1 << FLAGS.index(name))
     return bits
