@@ -16,6 +16,7 @@ class Cohort:
     """Columns, one row per account.
 
     ``home`` and ``away`` are addresses, ``away_share`` the chance that a session comes from the second.
+    ``second_client`` is what it uses away.
     ``own`` is the prompt source of the account's own template, ``system`` its system prompt or -1.
     ``taste`` in [0, 1) fixes preferences (model, capability) for the life of the account.
     """
@@ -28,6 +29,7 @@ class Cohort:
     away: Ints
     away_share: Floats
     client: Ints
+    second_client: Ints
     language: Ints
     english: Floats
     own: Ints

@@ -130,7 +130,7 @@ def honest_block(world: World, cohort: Cohort, rng: Rng) -> Block:
         account=cohort.account[row],
         session=times.session + int(rng.integers(1 << 28)) * SESSION_SPAN,
         address=np.where(away, cohort.away[row], cohort.home[row]),
-        client=cohort.client[row],
+        client=np.where(away, cohort.second_client[row], cohort.client[row]),
         model=model,
         capability=capability,
         language=language,

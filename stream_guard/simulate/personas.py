@@ -18,7 +18,7 @@ class Persona:
     Token numbers are means and deviations of the logarithm. Chat: fitted to the one-hour conversation trace of
     Azure LLM inference 2023 (input 6.6/1.0, output 5.0/0.9). Coding: its code trace (input 7.0/1.4), with longer
     answers than the completions in there. Rate deviations: people 1.2 to 1.4; services a Pareto tail of exponent
-    0.8 (ServeGen clients: deviation of the logarithm 1.6 to 2.7, Hill exponent 0.6 to 1.1 in four of five pools).
+    0.9 (ServeGen clients: deviation of the logarithm 1.6 to 2.7, Hill exponent 0.6 to 1.1 in four of five pools).
     """
 
     name: str
@@ -77,7 +77,7 @@ PERSONAS: Final = (
     Persona("developer", 0.13, 4.0, 1.4, 9.0, 16, "coder", 0.35,
             (0.05, 0.52, 0.28, 0.05, 0.1, 0), (0.5, 0.3, 0.1, 0.1, 0), (8.1, 1.2), (5.3, 1.0),
             (0.05, 0.02, 0, 0.83, 0.1, 0, 0, 0), (0.02, 0.04, 0.1, 0.34, 0.5, 0, 0, 0)),
-    Persona("service", 0.03, 70.0, 0.0, 1.0, 5, "users", 0.75,
+    Persona("service", 0.03, 110.0, 0.0, 1.0, 5, "users", 0.75,
             (0.5, 0.12, 0.1, 0.1, 0.14, 0.04), (0.15, 0.35, 0.45, 0.05, 0), (6.9, 1.1), (4.6, 1.0),
             (0, 0, 0, 0, 0, 0.04, 0, 0.96), (0, 0, 0, 0, 0, 0.04, 0, 0.96)),
     Persona("batch", 0.01, 60.0, 0.6, 14.0, 2, "flat", 0.8,

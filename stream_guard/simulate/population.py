@@ -131,18 +131,19 @@ def organisation(world: World, rng: Rng, country: str) -> Group:
     )
 
 
-def sign_ups(rng: Rng, count: int, days_ahead: int) -> Ints:
+def sign_ups(rng: Rng, count: int, days_ahead: int, days_back: int = _SIGN_UP_DAYS) -> Ints:
     """Draw sign-up times over two years and the simulation itself: growing, fewer at weekends.
 
     Args:
         rng: where choices come from.
         count: how many.
         days_ahead: length of the simulation.
+        days_back: age of the oldest account.
 
     Returns:
         Epoch milliseconds.
     """
-    days = np.arange(1 - days_ahead, _SIGN_UP_DAYS)
+    days = np.arange(1 - days_ahead, days_back)
     weekday = (-days) % 7  # the simulation starts on a Monday
     weights = np.exp(-days / 400.0) * np.where(weekday >= 5, 0.55, 1.0)
     chosen = rng.choice(days, size=count, p=weights / weights.sum())
@@ -170,6 +171,15 @@ def draw_clients(rng: Rng, persona: str, count: int) -> Ints:
     """
     version = rng.choice(VERSIONS, size=count, p=np.array(_VERSION_SHARES))
     drawn: Ints = _pick(rng, _STACKS[persona], count) * VERSIONS + version
+    return drawn
+
+
+def _second_clients(rng: Rng, group: Group, clients: Ints) -> Ints:
+    """Let people who use a browser at home use the app on their way."""
+    if group.persona not in {"home", "student"} or group.client is not None:
+        return clients.copy()
+    app = np.where(rng.random(len(clients)) < 0.5, software.PHONE_APP_A, software.PHONE_APP_B) * VERSIONS + VERSIONS - 1
+    drawn: Ints = np.where(rng.random(len(clients)) < 0.7, app, clients).astype(np.int64)
     return drawn
 
 
@@ -222,8 +232,8 @@ def _make_accounts(world: World, rng: Rng, group: Group, created: Ints, stacks: 
 def _rates(rng: Rng, persona: str, count: int) -> Floats:
     kind = PERSONAS[INDEX[persona]]
     if persona == "service":
-        tail = np.minimum((1.0 - rng.random(count)) ** (-1 / 0.8), 4000.0)
-        rates: Floats = np.minimum(tail * kind.rate_per_day / 12.0, 9000.0)
+        tail = np.minimum((1.0 - rng.random(count)) ** (-1 / 0.9), 4000.0)
+        rates: Floats = np.minimum(tail * kind.rate_per_day / 8.0, 9000.0)
         return rates
     people: Floats = np.minimum(kind.rate_per_day * np.exp(rng.normal(0, kind.rate_sigma, size=count)), 350.0)
     return people
@@ -267,7 +277,8 @@ def populate(world: World, rng: Rng, group: Group, count: int) -> Cohort:
     clients = draw_clients(rng, group.persona, count)
     if group.client is not None:
         clients = np.full(count, group.client, dtype=np.int64)
-    created = sign_ups(rng, count, int(world.options.days)) if group.created is None else group.created
+    age = 30 if group.persona == "trial" else _SIGN_UP_DAYS
+    created = sign_ups(rng, count, int(world.options.days), age) if group.created is None else group.created
     account = _make_accounts(world, rng, group, created, clients)
     languages = np.array([LANGUAGES.index(code) for code in country.languages], dtype=np.int64)
     away, away_share = _second_addresses(world, rng, group, count)
@@ -281,6 +292,7 @@ def populate(world: World, rng: Rng, group: Group, count: int) -> Cohort:
         away=away,
         away_share=away_share,
         client=clients,
+        second_client=_second_clients(rng, group, clients),
         language=languages[rng.choice(len(languages), size=count, p=np.array(country.weights))],
         english=np.full(count, 0.6 if coder else 0.08),
         own=np.full(count, group.own, dtype=np.int64),

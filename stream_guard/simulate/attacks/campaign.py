@@ -34,7 +34,7 @@ class Campaign:
     relay: Relay
     families: Shares
     capabilities: Shares
-    models: Shares = (("atlas-large", 1.0),)
+    models: Shares = (("atlas-large", 0.75), ("atlas-reason", 0.25))
     languages: Shares = (("en", 1.0),)
     exits: tuple[tuple[str, str, float], ...] = (("US", "residential", 0.5), ("US", "datacenter", 0.5))
     accounts_per_exit: float = 4.0
@@ -78,7 +78,7 @@ def relay_client(world: World, campaign: Campaign) -> int:
         Index of the client.
     """
     stack = CLI_RELAY if campaign.client == "cli" else SDK_RELAY
-    return stack * VERSIONS + mix(world.options.seed + sum(campaign.label.encode())) % VERSIONS
+    return stack * VERSIONS + 2 + mix(world.options.seed + sum(campaign.label.encode())) % (VERSIONS - 2)
 
 
 def _clients(world: World, rng: Rng, campaign: Campaign, count: int) -> Ints:

@@ -105,9 +105,7 @@ def add_mixing(share: float) -> Callable[[World], None]:
         world.blocks.append(resold_block(world, rng, S11, members, select(work, ~hostile)))
         block = campaign_block(world, rng, S11, members, select(work, hostile))
         plan = planned(S11, len(members))
-        plan["exchanges_planned"] = round(
-            S11.accounts * world.options.scale * S11.rate_per_day * S11.published_days * share
-        )
+        plan["exchanges_planned"] = round(len(members) * S11.rate_per_day * S11.published_days * share)
         world.add_campaign(S11.label, block, share=share, pool_exchanges=len(work.ts), **plan)
 
     return build

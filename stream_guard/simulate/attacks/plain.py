@@ -67,6 +67,7 @@ def planned(campaign: Campaign, accounts: int) -> dict[str, object]:
     """
     return {
         "accounts_planned": accounts,
+        "published_days": campaign.published_days,
         "rate_per_account_per_day": campaign.rate_per_day,
         "exchanges_planned": round(accounts * campaign.rate_per_day * campaign.published_days),
     }

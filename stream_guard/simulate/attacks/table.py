@@ -222,6 +222,7 @@ S16: Final = Campaign(
     cards=0,
     client="varied",
     mails=(("freemail", 1.0),),
+    models=(("atlas-large", 0.4), ("atlas-mid", 0.4), ("atlas-reason", 0.2)),
     sign_up_window_days=120.0,
     accounts_per_burst=2.0,
     tokens_in=(6.4, 0.8),

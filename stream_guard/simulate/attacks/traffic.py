@@ -76,6 +76,13 @@ def _flag_bits(rng: Rng, campaign: Campaign, family: Ints, count: int) -> Ints:
     return bits
 
 
+def _limits(campaign: Campaign, family: Ints, member: Ints, salt: int) -> Ints:
+    """Give each family its token limit; accounts made to look different have limits of their own."""
+    offset = member * 7 % 4 if campaign.client == "varied" else family
+    limits: Ints = np.array([4096, -1, 8192, 1024], dtype=np.int64)[(offset + salt % 3) % 4]
+    return limits
+
+
 def _session_draw(rng: Rng, session: Ints) -> tuple[Ints, Ints]:
     """Give each distinct session a number and each row the number of its session."""
     distinct, inverse = np.unique(session, return_inverse=True)
@@ -128,7 +135,7 @@ def campaign_block(world: World, rng: Rng, campaign: Campaign, members: Members,
         key=key,
         tokens_in=np.exp(rng.normal(*campaign.tokens_in, size=count)).astype(np.int64),
         tokens_out=tokens_out,
-        max_tokens=np.full(count, (4096, 8192)[salt % 2], dtype=np.int64),
+        max_tokens=_limits(campaign, family, work.member, salt),
         tools=np.where(agentic, 6 + salt % 7, 0),
         system=np.full(count, system, dtype=np.int64),
         status=work.status,
