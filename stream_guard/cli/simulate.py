@@ -47,7 +47,7 @@ def _write(traffic: Traffic, out: Path) -> int:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Equal seeds give equal bytes.")
 @click.option("--days", type=float, help="Total length, warm-up included; default depends on the scenario.")
 @click.option(
-    "--background-accounts", default=20_000, show_default=True, type=click.IntRange(min=0), help="Honest accounts."
+    "--background-accounts", default=21_000, show_default=True, type=click.IntRange(min=0), help="Honest accounts."
 )
 @click.option(
     "--background-scale", default=1.0, show_default=True, help="Multiplies the request rates of honest accounts."

@@ -36,7 +36,7 @@ def simulate(  # noqa: PLR0913  # the options of the command, all by keyword
     scale: float = 1.0,
     seed: int = 0,
     days: float | None = None,
-    background_accounts: int = 20_000,
+    background_accounts: int = 21_000,
     background_scale: float = 1.0,
 ) -> Traffic:
     """Simulate a scenario; equal arguments give equal traffic.
@@ -46,7 +46,7 @@ def simulate(  # noqa: PLR0913  # the options of the command, all by keyword
         scale: multiplies the number of hostile accounts and of members of honest groups.
         seed: of all choices.
         days: total length, warm-up included; None for the scenario's own.
-        background_accounts: honest accounts, whatever the scale.
+        background_accounts: honest accounts, whatever the scale; about one in thirty signs up but stays silent.
         background_scale: multiplies the request rates of honest accounts.
 
     Returns:

@@ -11,7 +11,7 @@ from stream_guard.simulate.attacks.campaign import burst_times, enlist
 from stream_guard.simulate.attacks.plain import cut, plain_block, plain_work, planned, recruit, warm_up_end
 from stream_guard.simulate.attacks.table import S9, S10, S13, SCOUT
 from stream_guard.simulate.attacks.traffic import campaign_block
-from stream_guard.simulate.model import DAY, HOUR, MODELS, Block, Ints, Rng, concatenate
+from stream_guard.simulate.model import DAY, HOUR, MODELS, Block, Rng, concatenate
 
 if TYPE_CHECKING:
     from stream_guard.simulate.world import World
@@ -115,7 +115,5 @@ def add_scout(world: World) -> None:
         rate = total / S13.accounts * DAY / (window[1] - window[0])
         work = cut(plain_work(world, rng, replace(campaign, rate_per_day=rate), count, window), window[1])
         blocks.append(campaign_block(world, rng, campaign, members, work))
-    scouting: Ints = blocks[0].ts
-    world.add_campaign(
-        S13.label, concatenate(blocks), bulk_starts=bulk_at, scout_exchanges=len(scouting), **planned(S13, count)
-    )
+    plan = planned(S13, count) | {"exchanges_planned": round(212_000 * count / S13.accounts)}
+    world.add_campaign(S13.label, concatenate(blocks), bulk_starts=bulk_at, scout_exchanges=len(blocks[0]), **plan)
