@@ -106,17 +106,6 @@ class Grammar:
     def __contains__(self, rule: str) -> bool:
         return rule in self._rules
 
-    def size(self, rule: str) -> int:
-        """Tell how many alternatives a rule has.
-
-        Args:
-            rule: its name.
-
-        Returns:
-            The number of alternatives.
-        """
-        return len(self._rules[rule])
-
     def expand(self, rule: str, draw: Draw) -> str:
         """Expand a rule into text.
 

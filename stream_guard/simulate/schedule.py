@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stream_guard.simulate.model import DAY, HOUR, MINUTE, Bools, Floats, Ints, Rng
+from stream_guard.simulate.model import HOUR, MINUTE, Bools, Floats, Ints, Rng
 from stream_guard.simulate.personas import INDEX, PERSONAS, PROFILES
 
 if TYPE_CHECKING:
@@ -107,22 +107,3 @@ def _turns(world: World, rng: Rng, sessions: tuple[Ints, Ints, Ints, Ints]) -> T
     ts = begin[session] + elapsed - elapsed[first][session] if total else begin[session]
     keep = ts < world.end
     return Timeline(ts[keep], row[session][keep], session[keep], turn[keep])
-
-
-def rhythm(rng: Rng, start: int, end: int, count: int) -> Ints:
-    """Draw sorted times with a weak day rhythm: machines that run round the clock.
-
-    Args:
-        rng: where choices come from.
-        start: first millisecond.
-        end: first millisecond after.
-        count: how many.
-
-    Returns:
-        Sorted times.
-    """
-    even = (np.arange(count) + rng.random(count)) / max(count, 1)
-    times = start + (even * (end - start)).astype(np.int64)
-    sway = (0.04 * DAY * np.sin(times / DAY * 2 * np.pi) / (2 * np.pi)).astype(np.int64)
-    result: Ints = np.sort(np.clip(times + sway, start, end - 1))
-    return result
