@@ -1,0 +1,1 @@
+"""Adapters: one client library per file; each implements a protocol of `ports`."""

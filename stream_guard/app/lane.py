@@ -1,0 +1,261 @@
+"""The batch lane: Faust's consumer hands over one envelope per fetched list instead of one message per record.
+
+This is the one file that touches private members of Faust 0.15.3 and aiokafka; `tests/unit/test_runner_lane.py`
+pins them. Faust keeps membership, rebalancing, streams and agents. Differences to its own consumer:
+
+- `getmany` yields one message per partition whose value is a `LaneEnvelope`; nothing is decoded or acknowledged.
+- Only partitions that a runner has opened at a stored position are fetched, and only while nobody holds them back.
+- Every seek draws a new ticket. Envelopes carry the ticket under which they were fetched, so that a runner can
+  tell records fetched before its seek from those after it. Ticket and fetch meet in the consumer's own thread.
+- Committed offsets are written for monitoring only. Nothing ever seeks to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import faust
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP, ConsumerMessage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+    import aiokafka
+
+    from stream_guard.app.assignor import StageAssignor
+
+FETCH_SECONDS = 0.1  # how long one fetch waits when nothing is there; also how soon a resumed partition is noticed
+FETCH_WAIT_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LaneEnvelope:
+    """One fetched list, by real topic name, with the ticket of the seek it follows."""
+
+    tp: TP
+    ticket: int
+    offsets: Sequence[int]
+    values: Sequence[bytes | None]
+
+
+class PassThrough(faust.Schema):
+    """Hands a message's value on untouched: nothing can fail to decode in the stream."""
+
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ANN401, ARG002 # Faust's signature
+        """Keys are not used."""
+        return None
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ANN401, ARG002 # Faust's signature
+        """The envelope as it is."""
+        return message.value
+
+
+class LaneThread(AIOKafkaConsumerThread):
+    """The consumer's thread: fetches and seeks under tickets."""
+
+    assignor: StageAssignor | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._tickets: dict[TP, int] = {}
+        self._last_ticket = 0
+
+    def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 # a long poll delays newly opened partitions
+        assignor = cast("LaneTransport", transport).assignor
+        if assignor is not None:
+            consumer._partition_assignment_strategy = (assignor,)  # noqa: SLF001 # Faust offers no setting for it
+        return consumer
+
+    async def fetch(self, wanted: set[TP]) -> list[LaneEnvelope]:
+        """Fetched lists of the wanted partitions."""
+        return cast("list[LaneEnvelope]", await self.call_thread(self._fetch_in_thread, wanted))
+
+    async def _fetch_in_thread(self, wanted: set[TP]) -> list[LaneEnvelope]:
+        consumer = self._ensure_consumer()
+        fetched = await self._fetch_records(
+            consumer,
+            wanted,
+            timeout=FETCH_SECONDS,
+            max_records=consumer._max_poll_records,  # noqa: SLF001 # as Faust's own `getmany`
+        )
+        # No await between the fetcher's return and this line: the tickets are those of the fetched positions.
+        return [
+            LaneEnvelope(
+                tp=tp,
+                ticket=self._tickets[tp],
+                offsets=[record.offset for record in records],
+                values=[record.value for record in records],
+            )
+            for topic_partition, records in fetched.items()
+            if records and (tp := TP(topic_partition.topic, topic_partition.partition)) in self._tickets
+        ]
+
+    async def seek_under_ticket(self, positions: Mapping[TP, int]) -> int:
+        """Seek and draw a ticket, in one step."""
+        return cast("int", await self.call_thread(self._seek_in_thread, positions))
+
+    async def _seek_in_thread(self, positions: Mapping[TP, int]) -> int:
+        consumer = self._ensure_consumer()
+        self._last_ticket += 1
+        for tp, offset in positions.items():
+            consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
+            self._tickets[tp] = self._last_ticket
+        return self._last_ticket
+
+    async def bounds(self, tps: Sequence[TP], since_ms: int | None) -> dict[TP, tuple[int, int, int]]:
+        """Earliest offset, end offset and look-back offset (earliest when `since_ms` is None) of partitions."""
+        return cast("dict[TP, tuple[int, int, int]]", await self.call_thread(self._bounds_in_thread, tps, since_ms))
+
+    async def _bounds_in_thread(self, tps: Sequence[TP], since_ms: int | None) -> dict[TP, tuple[int, int, int]]:
+        consumer = self._ensure_consumer()
+        partitions = [TopicPartition(tp.topic, tp.partition) for tp in tps]
+        earliest = await consumer.beginning_offsets(partitions)
+        end = await consumer.end_offsets(partitions)
+        since: Mapping[TopicPartition, Any] = {}
+        if since_ms is not None:
+            since = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        answer = {}
+        for tp, partition in zip(tps, partitions, strict=True):
+            start = earliest[partition]
+            if since_ms is not None:
+                found = since.get(partition)
+                start = found.offset if found is not None else end[partition]
+            answer[tp] = (earliest[partition], end[partition], start)
+        return answer
+
+    async def record_positions(self, positions: Mapping[TP, int]) -> bool:
+        """Commit to Kafka for whoever watches the lag; False when that did not work."""
+        return cast("bool", await self.call_thread(self._record_in_thread, positions))
+
+    async def _record_in_thread(self, positions: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        offsets = {
+            partition: OffsetAndMetadata(offset, "")
+            for tp, offset in positions.items()
+            if (partition := TopicPartition(tp.topic, tp.partition)) in assigned
+        }
+        try:
+            if offsets:
+                await consumer.commit(offsets)
+        except KafkaError:
+            return False
+        return True
+
+
+class LaneConsumer(Consumer):
+    """Faust's consumer with the batch lane; `open`, `hold`, `release` and `shut` are for the runners."""
+
+    _thread: LaneThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 # passed on
+        super().__init__(*args, **kwargs)
+        self._opened: set[TP] = set()
+        self._holds: dict[TP, set[str]] = {}
+        self._fetchable = asyncio.Event()
+        self._to_record: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> LaneThread:
+        return LaneThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def open(self, positions: Mapping[TP, int]) -> int:
+        """Start fetching at `positions`; returns the ticket that the envelopes will carry."""
+        ticket = await self._thread.seek_under_ticket(positions)
+        self._opened.update(positions)
+        self._fetchable.set()
+        return ticket
+
+    def shut(self, tps: Iterable[TP]) -> None:
+        """Stop fetching these partitions and forget their holds."""
+        for tp in tps:
+            self._opened.discard(tp)
+            self._holds.pop(tp, None)
+
+    def hold(self, tps: Iterable[TP], reason: str) -> None:
+        """Do not fetch these for now; reasons add up."""
+        for tp in tps:
+            self._holds.setdefault(tp, set()).add(reason)
+
+    def release(self, tps: Iterable[TP], reason: str) -> None:
+        """`reason` no longer holds these back."""
+        for tp in tps:
+            reasons = self._holds.get(tp)
+            if reasons is not None:
+                reasons.discard(reason)
+                if not reasons:
+                    del self._holds[tp]
+        self._fetchable.set()
+
+    async def bounds(self, tps: Sequence[TP], since_ms: int | None) -> dict[TP, tuple[int, int, int]]:
+        """Earliest, end and look-back offsets of partitions."""
+        return await self._thread.bounds(tps, since_ms)
+
+    def record_soon(self, positions: Mapping[TP, int]) -> None:
+        """Commit with the next periodic commit: once for all partitions, and nothing depends on it."""
+        self._to_record.update(positions)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ANN401, ARG002, FBT001, FBT002 # Faust's signature
+        """Write the recorded positions to Kafka; Faust calls this at its commit interval and when it stops."""
+        positions, self._to_record = self._to_record, {}
+        return bool(positions) and await self._thread.record_positions(positions)
+
+    async def perform_seek(self) -> None:
+        """Positions come from the checkpoints: nothing to do."""
+
+    async def verify_all_partitions_active(self) -> None:
+        """The worker's own watchdog does this."""
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 # Faust's signature
+        """One message per fetched list; its value is the envelope."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)  # type: ignore[arg-type] # Faust does the same
+        wanted = {tp for tp in self._opened if tp not in self._holds}
+        if not wanted:
+            self._fetchable.clear()
+            await self.wait_first(self._fetchable.wait(), timeout=min(timeout, FETCH_SECONDS))
+            return
+        for envelope in await self._thread.fetch(wanted):
+            if self.flow_active and not self.should_stop and envelope.tp in self._opened:
+                yield envelope.tp, self._message(envelope)
+
+    async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 # a mode service
+        """Deliver envelopes to the streams until stopped; Faust's own version orders and drops by single offset."""
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(timeout=1.0):
+                    # What is in hand when the flow stops belongs to partitions being revoked: dropping it is right.
+                    await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+
+    def _message(self, envelope: LaneEnvelope) -> ConsumerMessage:
+        return ConsumerMessage(
+            envelope.tp.topic,
+            envelope.tp.partition,
+            envelope.offsets[0],
+            0.0,
+            0,
+            None,
+            None,
+            envelope,  # type: ignore[arg-type] # `PassThrough` hands it on untouched
+            None,
+            0,
+            0,
+            envelope.tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+
+class LaneTransport(Transport):
+    """Faust's aiokafka transport with the batch lane in it."""
+
+    Consumer = LaneConsumer
+    assignor: StageAssignor | None = None

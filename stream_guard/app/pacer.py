@@ -1,0 +1,113 @@
+"""Applies event-time pacing to this worker's partitions, watches progress, and refreshes lag for health."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from stream_guard.app.event_time import Mark, Pacing, WatermarkBoard, pace
+from stream_guard.errors import StateUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stream_guard.app.health import MetricsPort
+    from stream_guard.app.partitions import Partitions
+    from stream_guard.app.runner import PartitionRunner
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 0.5
+
+
+class Pacer:
+    """Runs beside the partitions until cancelled.
+
+    Args:
+        partitions: this worker's runners.
+        paced_stages: names of the stages whose partitions keep step.
+        expected: number of paced partitions in the whole group.
+        board: marks of all workers.
+        pacing: limits.
+        metrics: lag and degradation go here.
+    """
+
+    def __init__(
+        self,
+        partitions: Partitions,
+        paced_stages: frozenset[str],
+        expected: int,
+        board: WatermarkBoard,
+        pacing: Pacing,
+        metrics: MetricsPort,
+    ) -> None:
+        self._partitions, self._paced, self._expected = partitions, paced_stages, expected
+        self._board, self._pacing, self._metrics = board, pacing, metrics
+        self._marks: dict[str, Mark] = {}
+        self._drained_since: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Tick for ever."""
+        while True:
+            await self.tick()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def tick(self) -> None:
+        """One round: marks out, marks in, consequences."""
+        now = time.time()
+        mine = {
+            runner.name: self._mark(runner, now)
+            for (stage, _), runner in self._partitions.runners.items()
+            if stage in self._paced and not runner.finished and self._partitions.health.nodes[runner.name].restored
+        }
+        self._marks.update(mine)
+        try:
+            theirs = await self._board.exchange({name: mark.encode() for name, mark in mine.items()})
+        except StateUnavailableError:
+            theirs = {}
+        self._read(theirs, mine)
+        wanted = pace(self._marks, self._expected, now, self._pacing)
+        for (stage, _), runner in list(self._partitions.runners.items()):
+            if stage in self._paced and runner.name in mine:
+                self._apply(runner, mine[runner.name], wanted.idle_through, wanted.wait_beyond)
+            self._refresh_health(runner)
+        self._metrics.degraded(self._partitions.health.degraded)
+
+    def _mark(self, runner: PartitionRunner, now: float) -> Mark:
+        silent = time.monotonic() - runner.progress_at
+        idle_since = None
+        if runner.drained and silent >= self._pacing.idle_seconds:
+            idle_since = self._drained_since.setdefault(runner.name, now)
+        else:
+            self._drained_since.pop(runner.name, None)
+        return Mark(runner.node.watermark, idle_since, now)
+
+    def _read(self, theirs: Mapping[str, bytes], mine: Mapping[str, Mark]) -> None:
+        for name, data in theirs.items():
+            mark = Mark.decode(data)
+            if mark is not None and name not in mine:
+                self._marks[name] = mark
+
+    def _apply(
+        self, runner: PartitionRunner, mark: Mark, idle_through: float | None, wait_beyond: float | None
+    ) -> None:
+        if mark.idle_since is not None and idle_through is not None:
+            if runner.closed_through is None or idle_through > runner.closed_through:
+                runner.request_idle(idle_through)
+        elif mark.seen is not None and wait_beyond is not None and mark.seen > wait_beyond:
+            runner.wait_for_others(active=True)
+            return
+        runner.wait_for_others(active=False)
+
+    def _refresh_health(self, runner: PartitionRunner) -> None:
+        health = self._partitions.health.nodes.get(runner.name)
+        if health is None:
+            return
+        health.dirty = runner.node.dirty
+        for topic, records in runner.lag().items():
+            self._metrics.lag(topic, runner.partition, records)
+        health.lag = sum(runner.lag().values())
+        self._metrics.dirty(runner.name, health.dirty)

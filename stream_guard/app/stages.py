@@ -1,0 +1,59 @@
+"""The stages as the runtime sees them: which topics they read and how a node of theirs is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stream_guard.ports import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stream_guard.ports import Node
+    from stream_guard.policy import Policy
+    from stream_guard.settings import Settings
+
+ACCOUNTS = "accounts"
+CLUSTERS = "clusters"
+CAMPAIGNS = "campaigns"
+EAGER_STAGES = frozenset({CLUSTERS, CAMPAIGNS})
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: part of every node's name and of its keys in Redis.
+        topics: what it reads; all have the same number of partitions and are assigned together.
+        make_node: a fresh node of one partition.
+        paced: reads the outside's events, so event time is paced and idle partitions follow the others.
+    """
+
+    name: str
+    topics: tuple[Topic, ...]
+    make_node: Callable[[int], Node]
+    paced: bool = False
+
+
+def product_stages(settings: Settings, policy: Policy) -> tuple[Stage, ...]:
+    """The three stages of the product."""
+    from stream_guard.pipeline import accounts_node, campaigns_node, clusters_node  # noqa: PLC0415 # fakes need none
+
+    partitions = settings.partitions
+
+    def accounts(partition: int) -> Node:
+        return accounts_node(partition, policy=policy, cluster_partitions=partitions.deltas)
+
+    def clusters(partition: int) -> Node:
+        return clusters_node(partition, policy=policy, sources=partitions.queries, partitions=partitions.deltas)
+
+    def campaigns(partition: int) -> Node:
+        return campaigns_node(partition, policy=policy, sources=partitions.deltas)
+
+    return (
+        Stage(ACCOUNTS, (Topic.QUERIES, Topic.ACCOUNT_STATUS), accounts, paced=True),
+        Stage(CLUSTERS, (Topic.DELTAS,), clusters),
+        Stage(CAMPAIGNS, (Topic.SUSPICIONS, Topic.CALENDAR, Topic.FEEDBACK, Topic.OPERATIONS), campaigns),
+    )

@@ -1,0 +1,234 @@
+"""The worker process: composes everything, runs until a signal or a failure, and ends with an exit code that says which.
+
+0 after SIGTERM or SIGINT with everything given up cleanly; 1 when work could not go on. Nothing is acknowledged on
+the way out that was not durable, so a supervisor simply starts the process again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import structlog
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
+
+from stream_guard.adapters.redis_client import connect
+from stream_guard.adapters.redis_state import RedisStateStore, RedisWatermarks
+from stream_guard.app.agents import add_agents
+from stream_guard.app.event_time import Pacing
+from stream_guard.app.factory import make_app
+from stream_guard.app.health import HealthState, MetricsPort, NullMetrics
+from stream_guard.app.logs import configure_logs
+from stream_guard.app.pacer import Pacer
+from stream_guard.app.partitions import Partitions
+from stream_guard.app.runner import Collaborators, Limits
+from stream_guard.app.sender import FaustSender
+from stream_guard.app.stages import EAGER_STAGES, product_stages
+from stream_guard.app.watchdog import LoopGuard, watch
+from stream_guard.errors import ServiceUnavailableError, StreamGuardError
+from stream_guard.policy import Policy, load_policy
+from stream_guard.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from faust.types import TP
+
+    from stream_guard.app.factory import GuardApp
+    from stream_guard.app.sinks import OutputSink
+    from stream_guard.app.stages import Stage
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.2
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        settings: where things are.
+        policy: what the operator tuned; only its epochs matter here.
+        stages: what to run.
+        sinks: where outputs go besides Kafka.
+        metrics: where measurements go.
+        beside: further coroutines to run as long as the worker, such as the web server.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        stages: Sequence[Stage],
+        *,
+        sinks: Sequence[OutputSink] = (),
+        metrics: MetricsPort | None = None,
+        health: HealthState | None = None,
+        beside: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        self.health = health or HealthState()
+        self._settings = settings
+        self._beside = beside
+        self._metrics = metrics or NullMetrics()
+        runtime, kafka = settings.runtime, settings.kafka
+        password = settings.redis.password
+        self._redis = connect(
+            settings.redis.url,
+            timeout_seconds=settings.redis.timeout_seconds,
+            password=password.get_secret_value() if password else None,
+        )
+        ttl_hours = settings.redis.account_ttl_hours
+        store = RedisStateStore(
+            self._redis, kafka.group, EAGER_STAGES, ttl_seconds=ttl_hours * 3_600 if ttl_hours else None
+        )
+        self._app = make_app(settings, stages)
+        shared = Collaborators(
+            store,
+            FaustSender(self._app, settings.topic_name),
+            sinks,
+            self._metrics,
+            Limits(
+                checkpoint_seconds=runtime.checkpoint_seconds,
+                max_dirty=runtime.max_dirty,
+                future_skew_seconds=runtime.future_skew_seconds,
+            ),
+        )
+        self.partitions = Partitions(
+            stages,
+            settings.topic_name,
+            shared,
+            self.health,
+            look_back_seconds=kafka.look_back_hours * 3_600 if kafka.look_back_hours else None,
+            trust_high_watermark=kafka.trust_high_watermark,
+            fenced_retry_seconds=runtime.fenced_retry_seconds,
+        )
+        self._pacer = Pacer(
+            self.partitions,
+            frozenset(stage.name for stage in stages if stage.paced),
+            settings.partitions.queries,
+            RedisWatermarks(self._redis, kafka.group),
+            Pacing(
+                idle_seconds=runtime.idle_seconds,
+                idle_close_seconds=runtime.idle_close_seconds,
+                max_lead_seconds=runtime.max_lead_seconds,
+                tail_seconds=policy.epochs.epoch_seconds + policy.epochs.allowed_lateness_seconds,
+            ),
+            self._metrics,
+        )
+        add_agents(self._app, stages, settings.topic_name, self.partitions)
+        self._follow_rebalances(self._app)
+
+    def _follow_rebalances(self, app: GuardApp) -> None:
+        deadline = min(self._settings.kafka.rebalance_timeout_seconds / 2, self._settings.runtime.shutdown_seconds)
+
+        async def revoked(_: object, tps: set[TP], **__: object) -> None:
+            log.info("partitions revoked", count=len(tps))
+            await self.partitions.revoke(deadline)
+
+        async def assigned(_: object, tps: set[TP], **__: object) -> None:
+            self.partitions.lane = app.consumer  # type: ignore[assignment] # the lane's transport makes lane consumers
+            self.partitions.assign(tps)
+
+        # Faust keeps weak references to receivers.
+        self._receivers = (revoked, assigned)
+        app.on_partitions_revoked.connect(revoked)
+        app.on_partitions_assigned.connect(assigned)
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT.
+
+        Raises:
+            StreamGuardError: work could not go on.
+        """
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        self.partitions.failed = loop.create_future()
+        guard = LoopGuard(self._settings.runtime.watchdog_seconds)
+        guard.start()
+        helpers = [
+            asyncio.create_task(self._app.start(), name="faust"),
+            asyncio.create_task(self._pacer.run(), name="pacer"),
+            asyncio.create_task(watch(self.partitions, guard, self._settings.runtime.watchdog_seconds), name="watch"),
+            *(asyncio.ensure_future(start()) for start in self._beside),
+        ]
+        failure: BaseException | None = None
+        try:
+            failure = await self._until_over(stop, helpers)
+        finally:
+            self.health.stopping = True
+            await self._shut_down(helpers, clean=failure is None)
+            guard.stop()
+        if failure is not None:
+            self.health.failure = self.health.failure or repr(failure)
+            if isinstance(failure, StreamGuardError):
+                raise failure
+            raise ServiceUnavailableError(f"the worker cannot go on: {failure!r}") from failure
+        log.info("stopped")
+
+    async def _until_over(self, stop: asyncio.Event, helpers: Sequence[asyncio.Future[None]]) -> BaseException | None:
+        while not stop.is_set():
+            if self.partitions.failed is not None and self.partitions.failed.done():
+                return self.partitions.failed.result()
+            for helper in helpers:
+                if helper.done() and not helper.cancelled() and helper.exception() is not None:
+                    return helper.exception()
+            if self._app.crashed:
+                return self._app.crash_reason or ServiceUnavailableError("Faust crashed")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        return None
+
+    async def _shut_down(self, helpers: Sequence[asyncio.Future[None]], *, clean: bool) -> None:
+        """Give everything up within the deadline; after a failure nothing more is written."""
+        deadline = self._settings.runtime.shutdown_seconds
+        if clean:
+            await self.partitions.revoke(deadline / 2)
+        else:
+            self.partitions.abandon()
+        for helper in helpers[1:]:
+            helper.cancel()
+        await asyncio.gather(*helpers[1:], return_exceptions=True)
+        try:
+            await asyncio.wait_for(self._app.stop(), deadline / 2)
+        except (TimeoutError, KafkaError, FaustError) as error:
+            log.warning("Kafka was left without a goodbye", error=repr(error))
+        helpers[0].cancel()
+        await asyncio.gather(helpers[0], return_exceptions=True)
+        await self._redis.aclose()
+
+
+def execute(make: Callable[[], Worker]) -> int:
+    """Run a worker to its end; the exit code."""
+    try:
+        asyncio.run(make_and_run(make))
+    except StreamGuardError as error:
+        sys.stderr.write(f"stream-guard: {error}\n")
+        return 1
+    return 0
+
+
+async def make_and_run(make: Callable[[], Worker]) -> None:
+    """Build the worker inside the loop that it will run in."""
+    await make().run()
+
+
+def main() -> int:
+    """Run the product with settings from the environment."""
+    try:
+        settings = load_settings()
+        policy = load_policy(settings.policy)
+    except StreamGuardError as error:
+        sys.stderr.write(f"stream-guard: {error}\n")
+        return 1
+    configure_logs(settings.log)
+    return execute(lambda: Worker(settings, policy, product_stages(settings, policy)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
