@@ -26,9 +26,9 @@ class _Section(BaseModel):
 class Epochs(_Section):
     """How event time is cut. Smaller epochs alert sooner and cost more."""
 
-    epoch_seconds: Seconds = 10.0
+    epoch_seconds: Seconds = 60.0
     allowed_lateness_seconds: Annotated[float, Field(ge=0.0)] = 5.0
-    evaluate_seconds: Seconds = 300.0
+    evaluate_seconds: Seconds = 600.0
     duplicate_window_events: Annotated[int, Field(ge=0)] = 200_000
     duplicate_window_seconds: Seconds = 600.0
 

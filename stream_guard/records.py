@@ -44,6 +44,9 @@ class Kind(IntEnum):
     LANGUAGE = 17
     MODEL = 18
     ACCOUNT = 19  # the account by itself
+    CLIENT_ASN = 20  # pairs, made where groups are formed
+    CLIENT_COUNTRY = 21
+    CLIENT_COHORT = 22
 
 
 class Capability(IntEnum):
@@ -78,7 +81,7 @@ class AccountStatusValue(IntEnum):
     CLOSED = 4
 
 
-KINDS = len(Kind)
+KINDS = 20  # kinds that an event can show by itself
 CAPABILITIES = len(Capability)
 FLAGS = len(Flag)
 DAY_BINS = 8
@@ -135,7 +138,7 @@ class EventBatch:
     names: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.key)
+        return len(self.ts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,3 +431,18 @@ class Outputs:
 
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an operator asks for: allow, disallow, release, approve or snooze something until `expires_at`."""
+
+    operation_id: str
+    action: str
+    tenant: str
+    scope: str
+    subject_id: str
+    actor: str
+    reason: str
+    ts: float
+    expires_at: float | None = None

@@ -1,0 +1,233 @@
+"""One accounts partition: events wait until their epoch closes, then change their accounts all at once.
+
+An epoch is a fixed piece of event time. It closes when the partition's event time has passed its end by the allowed
+lateness; its events are then taken in the order of account and time, however they arrived and however they were
+batched. So a replay and a worker give the same bits. An event whose epoch has closed counts in the next one that
+closes: late events are counted, never lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stream_guard.accounts.features import count_events, fade, learn_behaviour, learn_prompts
+from stream_guard.accounts.segments import Segments
+from stream_guard.accounts.table import AccountTable, state_key
+from stream_guard.records import AccountStatus, AccountStatusValue, DeltaBundle, EventBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from stream_guard.policy import Epochs
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """One closed epoch: the delta, and what was counted."""
+
+    delta: DeltaBundle
+    events: int
+    duplicates: int
+    limited: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Events of one batch that wait for their epoch, with their slots and log offsets."""
+
+    batch: EventBatch
+    slots: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+
+class AccountsStage:
+    """State and open epochs of one partition. Pure: no I/O, no clock."""
+
+    def __init__(self, partition: int, epochs: Epochs) -> None:
+        self.partition = partition
+        self.table = AccountTable()
+        self.dirty: set[int] = set()
+        self.watermark = float("-inf")
+        self.closed_epoch = -1
+        self.late = 0
+        self._epochs = epochs
+        self._waiting: dict[int, list[_Waiting]] = {}
+        self._statuses: list[tuple[int, AccountStatus]] = []
+        self._names: dict[tuple[int, int], str] = {}
+        self._recent: set[int] = set()
+        self._recent_epochs: deque[tuple[int, list[int]]] = deque()
+
+    def unknown(self, keys: Iterable[str]) -> list[bytes]:
+        """Stored states that must be loaded before these accounts are added."""
+        slots = self.table.slots
+        return [state_key(key) for key in dict.fromkeys(keys) if key not in slots]
+
+    def load(self, state: bytes) -> None:
+        """Take one stored account in. Raises StateError."""
+        self.table.load(state)
+
+    def add(self, batch: EventBatch, offsets: NDArray[np.int64]) -> None:
+        """Let events wait for their epoch; event time moves on."""
+        if not len(batch):
+            return
+        self._names.update(batch.names)
+        slots = self.table.slots_of(batch.key)
+        epoch = np.floor_divide(batch.ts, self._epochs.epoch_seconds).astype(np.int64)
+        self.late += int((epoch <= self.closed_epoch).sum())
+        np.maximum(epoch, self.closed_epoch + 1, out=epoch)
+        for number in np.unique(epoch).tolist():
+            mine = epoch == number
+            part = _Waiting(batch, slots, offsets) if mine.all() else _take_waiting(batch, slots, offsets, mine)
+            self._waiting.setdefault(number, []).append(part)
+        self.watermark = max(self.watermark, float(batch.ts.max()))
+
+    def add_status(self, statuses: Iterable[tuple[int, AccountStatus]]) -> None:
+        """Statuses, with their log offsets, take effect when the epoch of their time closes."""
+        self._statuses.extend(statuses)
+
+    def close_due(self) -> list[Closed]:
+        """Close every epoch that event time has passed, oldest first."""
+        if self.watermark == float("-inf"):
+            return []
+        seconds = self._epochs.epoch_seconds
+        through = int((self.watermark - self._epochs.allowed_lateness_seconds) // seconds) - 1
+        return self.close_through(through)
+
+    def close_idle(self, watermark: float) -> list[Closed]:
+        """Nothing arrives here while event time elsewhere is at `watermark`: close every epoch that ends by then."""
+        if watermark == float("-inf"):
+            return []
+        return self.close_through(int(watermark // self._epochs.epoch_seconds) - 1)
+
+    def close_through(self, through: int) -> list[Closed]:
+        """Close every epoch up to `through`; the last one is reported even when nothing happened in it."""
+        if through <= self.closed_epoch:
+            return []
+        wanted = sorted(number for number in self._waiting if number <= through)
+        if not wanted or wanted[-1] != through:
+            wanted.append(through)
+        return [self._close(number) for number in wanted]
+
+    @property
+    def first_waiting_offset(self) -> int | None:
+        """The lowest log offset that is not yet part of any state; None when nothing waits."""
+        return min((int(part.offsets.min()) for parts in self._waiting.values() for part in parts), default=None)
+
+    @property
+    def first_waiting_status_offset(self) -> int | None:
+        """The lowest log offset of a status that has not taken effect; None when nothing waits."""
+        return min((offset for offset, _ in self._statuses), default=None)
+
+    def recent_events(self) -> list[tuple[int, list[int]]]:
+        """Event hashes inside the duplicate window, by the epoch that counted them."""
+        return list(self._recent_epochs)
+
+    def restore_recent(self, epochs: Iterable[tuple[int, Sequence[int]]]) -> None:
+        """Put the duplicate window back."""
+        for number, events in sorted(epochs):
+            self._recent_epochs.append((number, list(events)))
+            self._recent.update(events)
+
+    def _close(self, number: int) -> Closed:
+        parts = self._waiting.pop(number, [])
+        self.closed_epoch = number
+        touched: NDArray[np.int64] = np.zeros(0, np.int64)
+        events = duplicates = limited = 0
+        if parts:
+            batch = _concatenate([part.batch for part in parts])
+            slots = np.concatenate([part.slots for part in parts])
+            fresh = self._fresh(number, batch.event)
+            duplicates = len(batch) - int(fresh.sum())
+            order = np.lexsort((batch.event, batch.ts, slots))
+            order = order[fresh[order]]
+            if len(order):
+                batch, slots = take(batch, order), slots[order]
+                touched = self._learn(batch, slots)
+            events, limited = len(batch) if len(order) else 0, int(batch.limited.sum()) if len(order) else 0
+        touched = np.union1d(touched, self._apply_statuses(number))
+        self.dirty.update(touched.tolist())
+        names, self._names = self._names, {}
+        rows = self.table.rows[touched]
+        keys = [self.table.keys[slot] for slot in touched.tolist()]
+        return Closed(DeltaBundle(self.partition, number, rows, keys, names), events, duplicates, limited)
+
+    def _learn(self, batch: EventBatch, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        segments = Segments.from_sorted(slots)
+        touched = slots[segments.start]
+        rows, private = self.table.rows[touched], self.table.private[touched]
+        end = fade(rows, segments, batch)
+        evidence = np.flatnonzero(~batch.limited)
+        if len(evidence) == len(batch):
+            learn_behaviour(rows, private, segments, batch, end)
+            learn_prompts(rows, private, segments.of, batch)
+        elif len(evidence):
+            of = segments.of[evidence]
+            where = np.unique(of)
+            some, own, kept = rows[where], private[where], take(batch, evidence)
+            position = np.searchsorted(where, of)
+            learn_behaviour(some, own, Segments.from_sorted(position), kept, end[where])
+            learn_prompts(some, own, position, kept)
+            rows[where], private[where] = some, own
+        count_events(rows, segments, batch)
+        self.table.rows[touched], self.table.private[touched] = rows, private
+        return touched
+
+    def _fresh(self, number: int, events: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Mark events that were not counted before, and remember them inside the bounded window."""
+        unique, first = np.unique(events, return_index=True)
+        listed = unique.tolist()
+        again = self._recent.intersection(listed)
+        fresh = np.zeros(len(events), np.bool_)
+        fresh[first] = True
+        if again:
+            fresh &= ~np.isin(events, np.fromiter(again, np.uint64, len(again)))
+            listed = [event for event in listed if event not in again]
+        self._recent.update(listed)
+        self._recent_epochs.append((number, listed))
+        oldest = number - self._epochs.duplicate_window_seconds / self._epochs.epoch_seconds
+        while len(self._recent_epochs) > 1 and (
+            self._recent_epochs[0][0] < oldest or len(self._recent) > self._epochs.duplicate_window_events
+        ):
+            self._recent.difference_update(self._recent_epochs.popleft()[1])
+        return fresh
+
+    def _apply_statuses(self, number: int) -> NDArray[np.int64]:
+        end = (number + 1) * self._epochs.epoch_seconds
+        due = sorted((item for item in self._statuses if item[1].ts < end), key=lambda item: (item[1].ts, item[0]))
+        self._statuses = [item for item in self._statuses if item[1].ts >= end]
+        touched = []
+        for _, status in due:
+            slot = self.table.slot(status.key)
+            row = self.table.rows[slot : slot + 1]
+            if not row["status_at"][0] > status.ts:
+                row["status_at"] = status.ts
+                row["status"] = AccountStatusValue(status.status)
+                touched.append(slot)
+        return np.asarray(touched, np.int64)
+
+
+_COLUMNS = tuple(field.name for field in fields(EventBatch) if field.name not in {"key", "names"})
+
+
+def take(batch: EventBatch, index: NDArray[np.int64]) -> EventBatch:
+    """Some events of a batch, in the order of `index`; account keys are no longer needed and are left out."""
+    return EventBatch(key=(), **{name: getattr(batch, name)[index] for name in _COLUMNS})
+
+
+def _take_waiting(
+    batch: EventBatch, slots: NDArray[np.int64], offsets: NDArray[np.int64], mine: NDArray[np.bool_]
+) -> _Waiting:
+    index = np.flatnonzero(mine)
+    return _Waiting(take(batch, index), slots[index], offsets[index])
+
+
+def _concatenate(batches: Sequence[EventBatch]) -> EventBatch:
+    if len(batches) == 1:
+        return batches[0]
+    return EventBatch(key=(), **{name: np.concatenate([getattr(batch, name) for batch in batches]) for name in _COLUMNS})

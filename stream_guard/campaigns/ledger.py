@@ -1,0 +1,191 @@
+"""One campaign's books: members, counts and what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stream_guard.records import (
+    AccountStatusValue,
+    Campaign,
+    Capability,
+    Evidence,
+    FeedbackLabel,
+    Member,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream_guard.campaigns.membership import Crowd
+    from stream_guard.policy import Campaigns
+
+_GONE = (AccountStatusValue.BANNED, AccountStatusValue.CLOSED)
+_ESTABLISHED_SECONDS = 90 * 86_400.0
+_RATE_SCALE_SECONDS = 3_600.0
+
+
+@dataclass(slots=True)
+class MemberState:
+    """One account in a campaign. Counts before `base_*` belong to the account's honest past."""
+
+    joined_at: float
+    left_at: float | None
+    membership: float
+    events: int
+    output_tokens: float
+    capability: list[float]
+    base_events: int = 0
+    base_output_tokens: float = 0.0
+    base_capability: list[float] = field(default_factory=list)
+    last_ts: float = 0.0
+    per_hour: float = 0.0
+    created_at: float = float("nan")
+
+
+@dataclass(slots=True)
+class Ledger:
+    """A campaign while it is kept; mutable, owned by the stage."""
+
+    campaign_id: str
+    tenant: str
+    first_seen: float
+    last_seen: float
+    verdict: Verdict = Verdict.UNDETERMINED
+    log_odds: float = 0.0
+    evidence: tuple[Evidence, ...] = ()
+    clusters: dict[str, float] = field(default_factory=dict)
+    members: dict[str, MemberState] = field(default_factory=dict)
+    streak: int = 0
+    apart: int = 0
+    fired: bool = False
+    ended: bool = False
+    merged_into: str | None = None
+    split_from: str | None = None
+    label: FeedbackLabel | None = None
+    per_hour: float = 0.0
+
+    @property
+    def member_keys(self) -> frozenset[str]:
+        """Accounts that are members now."""
+        return frozenset(key for key, member in self.members.items() if member.left_at is None)
+
+    def admit(self, crowd: Crowd, now: float, policy: Campaigns) -> None:
+        """Take the newest rows of the accounts in, attach those that belong, and let go of those that left."""
+        keep = policy.member_probability
+        for index, key in enumerate(crowd.keys):
+            probability = float(crowd.probability[index])
+            row = crowd.rows[index]
+            member = self.members.get(key)
+            if member is None:
+                if probability < keep:
+                    continue
+                member = self.members[key] = self._join(row, now)
+            member.membership = round(probability, 4)
+            if probability < keep and member.left_at is None:
+                member.left_at = now
+            elif probability >= keep and int(row["status"]) not in _GONE:
+                member.left_at = None
+            self._count(member, row, now)
+        for member in self.members.values():
+            if member.left_at is None and now - member.last_ts > policy.member_leaves_after_seconds:
+                member.left_at = member.last_ts
+        self.per_hour = round(
+            sum(
+                member.per_hour * float(np.exp(-max(now - member.last_ts, 0.0) / _RATE_SCALE_SECONDS))
+                for member in self.members.values()
+                if member.left_at is None
+            ),
+            3,
+        )
+
+    def absorb(self, other: Ledger) -> None:
+        """Take over the members and fingerprints of a campaign that turned out to be this one."""
+        for key, member in other.members.items():
+            mine = self.members.get(key)
+            if mine is None or member.joined_at < mine.joined_at:
+                self.members[key] = member
+        for cluster, seen in other.clusters.items():
+            self.clusters[cluster] = max(seen, self.clusters.get(cluster, seen))
+        self.first_seen = min(self.first_seen, other.first_seen)
+        self.fired = self.fired or other.fired
+
+    def snapshot(self) -> Campaign:
+        """The campaign as the contract shows it."""
+        capability: dict[str, int] = {}
+        exchanges, tokens = 0, 0.0
+        for member in self.members.values():
+            exchanges += member.events - member.base_events
+            tokens += member.output_tokens - member.base_output_tokens
+            base = member.base_capability or [0.0] * len(member.capability)
+            for number, (count, before) in enumerate(zip(member.capability, base, strict=True)):
+                if count > before:
+                    name = Capability(number).name.lower()
+                    capability[name] = capability.get(name, 0) + int(count - before)
+        return Campaign(
+            campaign_id=self.campaign_id,
+            tenant=self.tenant,
+            verdict=self.verdict,
+            first_seen=self.first_seen,
+            last_seen=self.last_seen,
+            merged_into=self.merged_into,
+            split_from=self.split_from,
+            exchanges=exchanges,
+            output_tokens=int(tokens),
+            exchanges_by_capability=dict(sorted(capability.items())),
+            members=tuple(
+                Member(key.rpartition("\x1f")[2], member.joined_at, member.left_at, member.membership)
+                for key, member in sorted(self.members.items())
+            ),
+            log_odds=self.log_odds,
+            evidence=self.evidence,
+            exchanges_per_hour=self.per_hour,
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> Ledger:
+        """Put back what `dump` gave."""
+        members = {key: MemberState(**member) for key, member in data.pop("members").items()}
+        evidence = tuple(Evidence(**term) for term in data.pop("evidence"))
+        label = data.pop("label")
+        return cls(
+            **{**data, "verdict": Verdict(data["verdict"])},
+            members=members,
+            evidence=evidence,
+            label=FeedbackLabel(label) if label else None,
+        )
+
+    def _join(self, row: np.void, now: float) -> MemberState:
+        member = MemberState(
+            joined_at=now, left_at=None, membership=0.0, events=0, output_tokens=0.0, capability=[]
+        )
+        created = float(row["created_at"])
+        if created < self.first_seen - _ESTABLISHED_SECONDS:  # an old account has a past that is not this campaign's
+            member.base_events = int(row["events"])
+            member.base_output_tokens = float(row["output_tokens"])
+            member.base_capability = row["capability"].tolist()
+        member.created_at = created
+        return member
+
+    @staticmethod
+    def _count(member: MemberState, row: np.void, now: float) -> None:
+        member.events = int(row["events"])
+        member.output_tokens = float(row["output_tokens"])
+        member.capability = row["capability"].tolist()
+        member.last_ts = float(row["last_ts"])
+        member.per_hour = float(row["rate_1h"])
+        if int(row["status"]) in _GONE and member.left_at is None:
+            member.left_at = min(float(row["status_at"]), now)
+
+
+def known_traits(ledgers: Sequence[Ledger]) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """Fingerprints and members of the campaigns that can continue, oldest first."""
+    ordered = sorted(ledgers, key=lambda ledger: (ledger.first_seen, ledger.campaign_id))
+    return {ledger.campaign_id: (frozenset(ledger.clusters), ledger.member_keys) for ledger in ordered}

@@ -1,0 +1,104 @@
+"""Who belongs to a campaign, and how surely.
+
+A suspicious group may hold bystanders: an honest neighbour behind the same proxy. So each account is compared with the
+profile of the core: the values that most of the core shows and few others do. Showing them speaks for membership,
+showing others speaks against it, and what is unknown says nothing (naive Bayes over independent families).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stream_guard.campaigns.grouping import family_of
+from stream_guard.records import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from stream_guard.records import Suspicion
+
+    Floats = NDArray[np.float64]
+
+_PROFILE_SHARE = 0.7
+_SMOOTH = 0.02
+_MAX_FOR, _MAX_AGAINST = 2.0, 3.0
+_COLUMN: dict[int, str] = {Kind.TEMPLATE: "templates", Kind.ADDRESS: "addresses"}
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The accounts of one campaign-to-be.
+
+    Attributes:
+        rows: newest row of each account, ascending by account hash.
+        keys: account keys, aligned.
+        probability: membership of each, in [0, 1].
+    """
+
+    rows: NDArray[np.void]
+    keys: Sequence[str]
+    probability: Floats
+
+
+def judge_members(suspicions: Sequence[Suspicion]) -> Crowd:
+    """Merge the members of joined suspicions and weigh each account; O(accounts * kinds)."""
+    accounts = np.concatenate([suspicion.rows["account"] for suspicion in suspicions])
+    unique, first, position = np.unique(accounts, return_index=True, return_inverse=True)
+    all_rows = np.concatenate([suspicion.rows for suspicion in suspicions])
+    all_keys = [key for suspicion in suspicions for key in suspicion.keys]
+    rows = all_rows[first]
+    size = [len(suspicion.rows) for suspicion in suspicions]
+
+    best = np.full(len(unique), -np.inf)
+    np.maximum.at(best, position, np.repeat([suspicion.log_odds for suspicion in suspicions], size))
+    families = np.zeros(len(unique))
+    for family in sorted({family_of(suspicion.kind) for suspicion in suspicions}):
+        shows = np.zeros(len(unique), np.bool_)
+        shows[position[np.repeat([family_of(suspicion.kind) == family for suspicion in suspicions], size)]] = True
+        families += shows
+
+    odds = -1.5 + np.minimum(best, 4.0) / 2.0 + 0.75 * (np.minimum(families, 3) - 1.0)
+    core = odds >= np.median(odds)
+    odds = odds + _profile(rows, core, suspicions)
+    return Crowd(rows, [all_keys[index] for index in first.tolist()], 1.0 / (1.0 + np.exp(-odds)))
+
+
+def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequence[Suspicion]) -> Floats:
+    """Log-odds of each account under the core's profile, one term a family."""
+    elsewhere: dict[tuple[int, int], float] = {}
+    for suspicion in suspicions:
+        for kind, value, _, share in suspicion.anchors:
+            elsewhere[kind, value] = max(share, elsewhere.get((kind, value), 0.0))
+    by_family: dict[str, tuple[float, Floats]] = {}
+    for (kind, value), outside in sorted(elsewhere.items()):
+        shown, known = _shows(rows, kind, value)
+        if not (known & core).any():
+            continue
+        inside = float(shown[known & core].mean())
+        if inside < _PROFILE_SHARE:
+            continue
+        inside, outside = np.clip(inside, _SMOOTH, 1 - _SMOOTH), np.clip(outside, _SMOOTH / 10, 1 - _SMOOTH)
+        term = np.where(
+            shown,
+            np.clip(np.log(inside / outside), 0.0, _MAX_FOR),
+            np.clip(np.log((1 - inside) / (1 - outside)), -_MAX_AGAINST, 0.0),
+        )
+        weight = float(inside * np.log(inside / outside))
+        family = family_of(kind)
+        if family not in by_family or weight > by_family[family][0]:
+            by_family[family] = (weight, np.where(known, term, 0.0))
+    return np.sum([term for _, term in by_family.values()], axis=0) if by_family else np.zeros(len(rows))
+
+
+def _shows(rows: NDArray[np.void], kind: int, value: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which accounts show a value, and of which the kind is known."""
+    if kind in _COLUMN:
+        values = rows[_COLUMN[kind]]
+        return (values == value).any(axis=1), (values != 0).any(axis=1)
+    values = rows["values"][:, kind]
+    return values == value, values != 0

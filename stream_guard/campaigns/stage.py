@@ -1,0 +1,225 @@
+"""Suspicions in, campaigns out: identity, members, verdict, explanation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from stream_guard.campaigns.explanation import explain
+from stream_guard.campaigns.grouping import group_suspicions
+from stream_guard.campaigns.identity import match, new_id
+from stream_guard.campaigns.ledger import Ledger, known_traits
+from stream_guard.campaigns.membership import judge_members
+from stream_guard.errors import StateError
+from stream_guard.records import Campaign, FeedbackLabel, Kind, Suspicion, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from stream_guard.policy import Policy
+    from stream_guard.records import Feedback, SuspicionBundle
+
+STATE_VERSION = 1
+_SPLIT_EVALUATIONS = 12
+_CLUSTER_MEMORY_SECONDS = 30 * 86_400.0
+
+_VERDICT_OF_LABEL = {
+    FeedbackLabel.TRUE_POSITIVE: Verdict.EXTRACTION_CAMPAIGN,
+    FeedbackLabel.FALSE_POSITIVE: Verdict.UNDETERMINED,
+    FeedbackLabel.ORGANISATION: Verdict.ORGANISATION,
+    FeedbackLabel.RESELLER: Verdict.RESELLER_POOL,
+}
+
+
+class CampaignsStage:
+    """Every campaign of the tenants of one partition. Pure: no I/O, no clock."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.ledgers: dict[str, Ledger] = {}
+        self.traffic: dict[str, tuple[int, float]] = {}
+        self.alone: dict[str, Suspicion] = {}
+        self.dirty: set[str] = set()
+        self._policy = policy.campaigns
+
+    def apply(self, epoch: int, now: float, bundles: Sequence[SuspicionBundle]) -> list[Campaign]:
+        """Take one evaluation in and return the campaigns that are alive or have just ended.
+
+        Args:
+            epoch: number of the evaluation's epoch.
+            now: event time of the evaluation.
+            bundles: one from each clusters partition.
+        """
+        suspicions = sorted(
+            (suspicion for bundle in bundles for suspicion in bundle.suspicions),
+            key=lambda suspicion: suspicion.cluster,
+        )
+        for bundle in bundles:
+            for tenant, (accounts, per_hour) in bundle.traffic.items():
+                self.traffic[tenant] = (accounts, per_hour)
+        self.alone = {suspicion.cluster: suspicion for suspicion in suspicions if suspicion.kind == Kind.ACCOUNT}
+        tenants = {suspicion.tenant for suspicion in suspicions} | {ledger.tenant for ledger in self.ledgers.values()}
+        changed: list[Campaign] = []
+        for tenant in sorted(tenants):
+            mine = [item for item in suspicions if item.tenant == tenant and item.kind != Kind.ACCOUNT]
+            changed += self._apply_tenant(tenant, epoch, now, mine)
+        return changed
+
+    def judge(self, feedback: Feedback) -> Campaign | None:
+        """Record a person's judgement about a campaign; None when it is not known."""
+        ledger = self.ledgers.get(feedback.campaign_id or "")
+        if ledger is None:
+            return None
+        ledger.label = feedback.label
+        ledger.verdict = _VERDICT_OF_LABEL[feedback.label]
+        self.dirty.add(ledger.campaign_id)
+        return ledger.snapshot()
+
+    def finished(self) -> list[Campaign]:
+        """Every campaign as it stands."""
+        ordered = sorted(self.ledgers.values(), key=lambda ledger: (ledger.first_seen, ledger.campaign_id))
+        return [ledger.snapshot() for ledger in ordered]
+
+    def member_of(self, key: str, tenant: str) -> str | None:
+        """The live campaign that an account belongs to."""
+        for ledger in self.ledgers.values():
+            member = ledger.members.get(key) if ledger.tenant == tenant and not ledger.ended else None
+            if member is not None and member.left_at is None:
+                return ledger.campaign_id
+        return None
+
+    def _apply_tenant(self, tenant: str, epoch: int, now: float, suspicions: list[Suspicion]) -> list[Campaign]:
+        groups = [
+            [suspicions[index] for index in group] for group in group_suspicions(suspicions, self._policy)
+        ]
+        live = [ledger for ledger in self.ledgers.values() if ledger.tenant == tenant and ledger.merged_into is None]
+        matching = match(
+            [
+                (
+                    frozenset(suspicion.cluster for suspicion in group),
+                    frozenset(key for suspicion in group for key in suspicion.keys),
+                )
+                for group in groups
+            ],
+            known_traits(live),
+        )
+        touched: set[str] = set()
+        for younger, older in matching.merged.items():
+            self.ledgers[older].absorb(self.ledgers[younger])
+            self.ledgers[younger].merged_into = older
+            self.ledgers[younger].ended = True
+            touched.add(younger)
+        for campaign_id, numbers in matching.of_campaign.items():
+            parts = self._split(self.ledgers[campaign_id], [groups[number] for number in numbers], epoch, now)
+            for ledger, group in parts:
+                self._update(ledger, group, now)
+                touched.add(ledger.campaign_id)
+        for number in matching.new:
+            members = {key for suspicion in groups[number] for key in suspicion.keys}
+            if len(members) < self._policy.min_members:
+                continue
+            clusters = [suspicion.cluster for suspicion in groups[number]]
+            ledger = Ledger(new_id(tenant, clusters, epoch), tenant, now, now)
+            self.ledgers[ledger.campaign_id] = ledger
+            self._update(ledger, groups[number], now)
+            touched.add(ledger.campaign_id)
+        for ledger in live:
+            if ledger.campaign_id not in touched and not ledger.ended:
+                self._fade(ledger, now)
+                touched.add(ledger.campaign_id)
+        self.dirty.update(touched)
+        self._forget(touched)
+        return [self.ledgers[campaign_id].snapshot() for campaign_id in sorted(touched) if campaign_id in self.ledgers]
+
+    def _split(
+        self, ledger: Ledger, groups: list[list[Suspicion]], epoch: int, now: float
+    ) -> Iterable[tuple[Ledger, list[Suspicion]]]:
+        """One campaign stays one while its groups come and go; groups that stay apart become campaigns of their own."""
+        if len(groups) < 2:
+            ledger.apart = 0
+            return [(ledger, groups[0])]
+        ledger.apart += 1
+        if ledger.apart < _SPLIT_EVALUATIONS:
+            return [(ledger, [suspicion for group in groups for suspicion in group])]
+        ledger.apart = 0
+        groups.sort(key=lambda group: (-len({key for suspicion in group for key in suspicion.keys}), group[0].cluster))
+        parts = [(ledger, groups[0])]
+        for group in groups[1:]:
+            child = Ledger(
+                new_id(ledger.tenant, [suspicion.cluster for suspicion in group], epoch), ledger.tenant, now, now
+            )
+            child.split_from = ledger.campaign_id
+            for suspicion in group:
+                ledger.clusters.pop(suspicion.cluster, None)
+                for key in suspicion.keys:
+                    if key in ledger.members and key not in child.members:
+                        child.members[key] = ledger.members.pop(key)
+            self.ledgers[child.campaign_id] = child
+            parts.append((child, group))
+        return parts
+
+    def _update(self, ledger: Ledger, suspicions: list[Suspicion], now: float) -> None:
+        ledger.last_seen = now
+        ledger.ended = False
+        ledger.log_odds, ledger.evidence = explain(suspicions)
+        for suspicion in suspicions:
+            ledger.clusters[suspicion.cluster] = now
+        ledger.clusters = {
+            cluster: seen for cluster, seen in ledger.clusters.items() if now - seen < _CLUSTER_MEMORY_SECONDS
+        }
+        ledger.admit(judge_members(suspicions), now, self._policy)
+        convincing = ledger.log_odds >= self._policy.fire_log_odds and (
+            len(ledger.member_keys) >= self._policy.min_members
+        )
+        ledger.streak = ledger.streak + 1 if convincing else 0
+        if ledger.streak >= self._policy.fire_evaluations:
+            ledger.fired = True
+        if ledger.label is not None:
+            ledger.verdict = _VERDICT_OF_LABEL[ledger.label]
+        elif ledger.fired:
+            ledger.verdict = Verdict.EXTRACTION_CAMPAIGN
+
+    def _fade(self, ledger: Ledger, now: float) -> None:
+        """No group of the campaign is suspicious now; it ends when that lasts."""
+        ledger.streak = 0
+        if now - ledger.last_seen >= self._policy.resolve_after_seconds:
+            ledger.ended = True
+            for member in ledger.members.values():
+                if member.left_at is None:
+                    member.left_at = ledger.last_seen
+
+    def _forget(self, touched: set[str]) -> None:
+        """A candidate that never fired and is over leaves nothing behind."""
+        for campaign_id in [
+            campaign_id for campaign_id, ledger in self.ledgers.items() if ledger.ended and not ledger.fired
+        ]:
+            if self.ledgers[campaign_id].merged_into is None or campaign_id in touched:
+                del self.ledgers[campaign_id]
+                self.dirty.add(campaign_id)
+
+    def dump(self, campaign_ids: Iterable[str]) -> dict[bytes, bytes | None]:
+        """Stored form of some campaigns as msgpack; None deletes."""
+        encode = msgspec.msgpack.encode
+        return {
+            b"c" + campaign_id.encode(): (
+                encode({"version": STATE_VERSION, "ledger": self.ledgers[campaign_id].dump()})
+                if campaign_id in self.ledgers
+                else None
+            )
+            for campaign_id in campaign_ids
+        }
+
+    def load(self, data: bytes) -> None:
+        """Take one stored campaign in.
+
+        Raises:
+            StateError: another version, or not readable.
+        """
+        try:
+            state = msgspec.msgpack.decode(data)
+            if state["version"] != STATE_VERSION:
+                raise StateError(f"campaign: version {state['version']} is not {STATE_VERSION}")
+            ledger = Ledger.load(state["ledger"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            raise StateError("campaign: not readable") from error
+        self.ledgers[ledger.campaign_id] = ledger

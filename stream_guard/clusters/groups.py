@@ -1,0 +1,131 @@
+"""Which active accounts show the same fingerprint: groups as index arrays.
+
+Fingerprints that everybody shows (country, plan, language) form no group of their own; pairs of a client with a
+network, a country or a sign-up cohort do, so that a campaign behind a popular SDK is still a group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stream_guard.records import Kind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAMPLE_MEMBERS = 2_048  # statistics of a larger group come from the members with the smallest hashes
+
+_SINGLE = (
+    Kind.PAYMENT,
+    Kind.ASN,
+    Kind.TLS,
+    Kind.HEADER,
+    Kind.USER_AGENT,
+    Kind.CLIENT,
+    Kind.SYSTEM_PROMPT,
+    Kind.ORG,
+    Kind.CREDIT,
+    Kind.COHORT,
+)
+_PAIRS = (
+    (Kind.CLIENT_ASN, Kind.CLIENT, Kind.ASN),
+    (Kind.CLIENT_COUNTRY, Kind.CLIENT, Kind.COUNTRY),
+    (Kind.CLIENT_COHORT, Kind.CLIENT, Kind.COHORT),
+)
+_SEVERAL = ((Kind.ADDRESS, "addresses"), (Kind.TEMPLATE, "templates"))
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups in compressed rows, ordered by fingerprint.
+
+    Attributes:
+        fingerprint: (groups,) kind in the upper, value in the lower 32 bits.
+        size: (groups,) members.
+        start: (groups,) where each group begins in `member`.
+        member: indices into the rows, by ascending account hash inside a group.
+    """
+
+    fingerprint: NDArray[np.uint64]
+    size: NDArray[np.int64]
+    start: NDArray[np.int64]
+    member: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.fingerprint)
+
+    def sample(self) -> Groups:
+        """The same groups with at most SAMPLE_MEMBERS members each: a uniform sample, the same in every process."""
+        size = np.minimum(self.size, SAMPLE_MEMBERS)
+        if (size == self.size).all():
+            return self
+        start = np.concatenate(([0], np.cumsum(size)[:-1]))
+        inside = np.arange(int(size.sum())) - np.repeat(start, size)
+        return Groups(self.fingerprint, size, start, self.member[np.repeat(self.start, size) + inside])
+
+    def members(self, group: int) -> NDArray[np.int64]:
+        """Members of one group."""
+        return self.member[self.start[group] : self.start[group] + self.size[group]]
+
+
+def kind_of(fingerprint: int) -> Kind:
+    """Kind of a fingerprint."""
+    return Kind(fingerprint >> 32)
+
+
+def form_groups(rows: NDArray[np.void], min_members: int, partition: int, partitions: int) -> Groups:
+    """Group rows by every fingerprint that belongs to this partition; O(n log n) in the number of (account, value).
+
+    Args:
+        rows: active rows, ascending by account hash.
+        min_members: smaller groups are left out.
+        partition: the fingerprints with `mix(fingerprint) % partitions == partition` are ours.
+        partitions: number of clusters partitions.
+    """
+    columns = [(kind, rows["values"][:, kind]) for kind in _SINGLE]
+    columns += [
+        (pair, _combine(rows["values"][:, first], rows["values"][:, second])) for pair, first, second in _PAIRS
+    ]
+    columns += [
+        (kind, rows[name][:, column]) for kind, name in _SEVERAL for column in range(rows[name].shape[1])
+    ]
+    fingerprints, members = [], []
+    for kind, values in columns:
+        known = np.flatnonzero(values)
+        fingerprints.append((np.uint64(kind) << np.uint64(32)) | values[known])
+        members.append(known)
+    fingerprint = np.concatenate(fingerprints)
+    member = np.concatenate(members)
+    if partitions > 1:
+        mine = owner_of(fingerprint, partitions) == partition
+        fingerprint, member = fingerprint[mine], member[mine]
+    order = np.argsort(fingerprint, kind="stable")
+    fingerprint, member = fingerprint[order], member[order]
+    unique, start, size = np.unique(fingerprint, return_index=True, return_counts=True)
+    large = size >= min_members
+    keep = np.repeat(large, size)
+    size = size[large]
+    # An account lists each address and template once and columns are visited in order, so only the order inside a
+    # group may be off where several columns feed one kind; sort by member there.
+    member = member[keep]
+    group = np.repeat(np.arange(len(size)), size)
+    member = member[np.lexsort((member, group))]
+    return Groups(unique[large], size, np.concatenate(([0], np.cumsum(size)[:-1])).astype(np.int64), member)
+
+
+def owner_of(fingerprint: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:
+    """Clusters partition that judges each fingerprint."""
+    mixed = (fingerprint * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
+    return np.asarray(mixed % np.uint64(partitions), np.int64)
+
+
+def _combine(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """32-bit value of a pair; 0 where either is unknown."""
+    mixed = (first.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) ^ (
+        second.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
+    )
+    value = np.maximum((mixed >> np.uint64(32)).astype(np.uint32), np.uint32(1))
+    return np.where((first != 0) & (second != 0), value, np.uint32(0))

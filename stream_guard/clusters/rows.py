@@ -1,0 +1,135 @@
+"""Current rows of the accounts that one clusters partition knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from stream_guard.errors import StateError
+from stream_guard.records import DEFAULT_TENANT, ROW, DeltaBundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+STATE_VERSION = 1
+
+
+def tenant_of(key: str) -> str:
+    """Tenant of an account key."""
+    tenant, separator, _ = key.partition("\x1f")
+    return tenant if separator else DEFAULT_TENANT
+
+
+class RowStore:
+    """Rows by account; the newer of two rows stays, so deltas may repeat and come late.
+
+    Bounded by `max_rows`: past it the accounts that were silent longest go first, suspects last.
+    """
+
+    def __init__(self, max_rows: int) -> None:
+        self.rows: NDArray[np.void] = np.zeros(1_024, ROW)
+        self.keys: list[str] = []
+        self.tenant: list[int] = []
+        self.tenants: list[str] = []
+        self.dirty: set[int] = set()
+        self.suspect: NDArray[np.bool_] = np.zeros(1_024, np.bool_)
+        self._slots: dict[int, int] = {}
+        self._max_rows = max_rows
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def live(self) -> NDArray[np.void]:
+        """All rows, by slot."""
+        return self.rows[: len(self.keys)]
+
+    def merge(self, delta: DeltaBundle) -> None:
+        """Take a delta in: each row replaces an older one of its account."""
+        if not len(delta.rows):
+            return
+        accounts = delta.rows["account"].tolist()
+        get = self._slots.get
+        slots = np.fromiter(
+            (get(account, -1) for account in accounts), np.int64, len(accounts)
+        )
+        for position in np.flatnonzero(slots < 0).tolist():
+            slots[position] = self._slot(accounts[position], delta.keys[position])
+        newer = delta.rows["events"] >= self.rows["events"][slots]
+        slots = slots[newer]
+        self.rows[slots] = delta.rows[newer]
+        self.dirty.update(slots.tolist())
+
+    def shrink(self) -> list[int]:
+        """Forget the least valuable accounts above the bound; returns the accounts that went."""
+        excess = len(self.keys) - self._max_rows
+        if excess <= 0:
+            return []
+        order = np.lexsort((self.live["last_ts"], self.suspect[: len(self.keys)]))
+        gone = np.sort(order[: excess + self._max_rows // 10])
+        accounts: list[int] = self.live["account"][gone].tolist()
+        keep = np.ones(len(self.keys), np.bool_)
+        keep[gone] = False
+        kept = np.flatnonzero(keep)
+        moved = {old: new for new, old in enumerate(kept.tolist())}
+        self.rows[: len(kept)] = self.rows[kept]
+        self.rows[len(kept) :] = np.zeros(1, ROW)
+        self.suspect[: len(kept)] = self.suspect[kept]
+        self.keys = [self.keys[slot] for slot in kept.tolist()]
+        self.tenant = [self.tenant[slot] for slot in kept.tolist()]
+        self._slots = {account: slot for slot, account in enumerate(self.live["account"].tolist())}
+        self.dirty = {moved[slot] for slot in self.dirty if slot in moved}
+        return accounts
+
+    def dump(self, slots: Iterable[int]) -> dict[bytes, bytes]:
+        """Stored form of some rows: msgpack `[version, account key, row]`."""
+        encode = msgspec.msgpack.Encoder().encode
+        return {
+            row_key(int(self.rows["account"][slot])): encode(
+                (STATE_VERSION, self.keys[slot], self.rows[slot].tobytes())
+            )
+            for slot in slots
+        }
+
+    def load(self, state: bytes) -> None:
+        """Take one stored row in.
+
+        Raises:
+            StateError: another version, or not a row.
+        """
+        try:
+            version, key, data = _DECODER.decode(state)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise StateError("cluster row: not readable") from error
+        if version != STATE_VERSION or len(data) != ROW.itemsize:
+            raise StateError(f"cluster row: version {version} is not {STATE_VERSION}")
+        row = np.frombuffer(data, ROW)
+        self.rows[self._slot(int(row["account"][0]), key)] = row[0]
+
+    def _slot(self, account: int, key: str) -> int:
+        known = self._slots.get(account)
+        if known is not None:
+            return known
+        slot = len(self.keys)
+        if slot == len(self.rows):
+            self.rows = np.concatenate((self.rows, np.zeros(slot, ROW)))
+            self.suspect = np.concatenate((self.suspect, np.zeros(slot, np.bool_)))
+        self._slots[account] = slot
+        self.keys.append(key)
+        tenant = tenant_of(key)
+        if tenant not in self.tenants:
+            self.tenants.append(tenant)
+        self.tenant.append(self.tenants.index(tenant))
+        return slot
+
+
+_DECODER = msgspec.msgpack.Decoder(tuple[int, str, bytes])
+
+
+def row_key(account: int) -> bytes:
+    """Key under which a row is stored inside its partition."""
+    return b"r%016x" % account

@@ -1,0 +1,99 @@
+"""How alike the prompts are, without their text.
+
+A template shows as prompt keys that recur in an account and are the same in others. A class that does the same
+exercises shows the same keys *and* the same items; an extraction never asks the same item twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stream_guard.clusters.population import capability_mix
+from stream_guard.clusters.signal import Signal
+from stream_guard.records import Kind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from stream_guard.clusters.view import GroupView
+
+    Floats = NDArray[np.float64]
+
+_COMMON_ITEM = 0.15  # an item that this share of the members asked is common to them
+
+
+def same_items(view: GroupView) -> Floats:
+    """Mean over members of the share of their sampled items that many other members asked too."""
+    return view.once("same_items", _same_items)
+
+
+def _same_items(view: GroupView) -> Floats:
+    items = view.column("items")
+    rows, slots = items.shape
+    of = np.repeat(np.asarray(view.spread(np.arange(len(view)))), slots).astype(np.uint64)
+    flat = items.ravel()
+    pair = (of << np.uint64(32)) | flat
+    _, inverse, count = np.unique(pair, return_inverse=True, return_counts=True)
+    common = (count[inverse] >= np.maximum(_COMMON_ITEM * view.groups.size[of.astype(np.int64)], 3)) & (flat != 0)
+    used = (items != 0).sum(axis=1)
+    share = common.reshape(rows, slots).sum(axis=1) / np.maximum(used, 1)
+    return view.mean(np.where(used >= 3, share, np.nan))
+
+
+def own_items(view: GroupView) -> Floats:
+    """The part of the sampled items that members do not share."""
+    return 1.0 - same_items(view)
+
+
+def shared_template(view: GroupView) -> Floats:
+    """Share of members that show the group's own template, times how often they show it, less the same items."""
+    top = view.top(Kind.TEMPLATE)
+    shows = (view.column("templates") == view.spread(top.value)[:, None]).any(axis=1) & (view.spread(top.value) != 0)
+    ready = view.column("prompts") >= 4
+    share = view.mean(np.where(ready, shows * view.column("template_share").astype(np.float64), np.nan))
+    return share * (1.0 - np.nan_to_num(same_items(view)))
+
+
+def capability_focus(view: GroupView) -> Floats:
+    """Divergence of the group's capability mix from everyone's, Kullback-Leibler, in nats."""
+    mix = capability_mix(view.all_rows["capability"])[view.groups.member]
+    mean = view.total(mix) / view.groups.size[:, None]
+    ratio = np.log(np.maximum(mean, 1e-12) / view.population.capability)
+    tagged = 1.0 - mean[:, 0]
+    return np.where(tagged >= 0.5, (mean * ratio).sum(axis=1), np.nan)
+
+
+SHARED_TEMPLATE = Signal(
+    "shared_template",
+    honest=0.2,
+    attack=0.8,
+    gain=2.0,
+    loss=0.6,
+    benign=0.0,
+    text="{observed:.0%} of the prompts are different questions in the same template, at most {expected:.0%} elsewhere",
+    measure=shared_template,
+    own_kinds=frozenset({Kind.TEMPLATE}),
+)
+SAME_ITEMS = Signal(
+    "same_items",
+    honest=0.8,
+    attack=1.0,
+    gain=0.0,
+    loss=2.0,
+    benign=0.3,
+    text="only {observed:.0%} of the sampled questions are the member's own: a course or a test set, not a shard",
+    measure=own_items,
+    adapts=False,
+)
+CAPABILITY_FOCUS = Signal(
+    "capability_focus",
+    honest=0.5,
+    attack=1.2,
+    gain=0.7,
+    loss=0.4,
+    benign=0.1,
+    text="the group asks for few things: {observed:.2f} nats from everyone's mix, at most {expected:.2f} elsewhere",
+    measure=capability_focus,
+)

@@ -1,0 +1,23 @@
+"""The group against its own past, and against the population of groups.
+
+Both columns are kept by the stage, because they need state a group: see `clusters.own_past` and `clusters.forest`.
+"""
+
+from __future__ import annotations
+
+from stream_guard.clusters.signal import Signal
+
+GROWTH = Signal(
+    "growth",
+    honest=3.0,
+    attack=8.0,
+    gain=0.8,
+    text="traffic is {observed:.1f} standard deviations above the group's own past, up to {expected:.1f} elsewhere",
+)
+RARITY = Signal(
+    "rarity",
+    honest=0.8,
+    attack=1.0,
+    gain=0.6,
+    text="half-space trees find the group as a whole rarer ({observed:.2f}) than others ({expected:.2f})",
+)

@@ -1,0 +1,127 @@
+"""Bundles as Kafka messages: msgpack, compressed, cut into parts that fit a message.
+
+Layout of a message: msgpack `[version, source, epoch, part, parts, bytes]`. The joined bytes are a zstd frame of the
+msgpack body. Rows are the raw bytes of `records.ROW` arrays; an unknown version raises StateError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import zstandard
+
+from stream_guard.errors import StateError
+from stream_guard.records import ROW, DeltaBundle, Evidence, Kind, Suspicion, SuspicionBundle
+
+WIRE_VERSION = 1
+_PART_BYTES = 700_000
+_MAX_BODY_BYTES = 1 << 30
+_PART_DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bytes])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One message of a bundle."""
+
+    source: int
+    epoch: int
+    part: int
+    parts: int
+    data: bytes
+
+
+def encode_deltas(bundle: DeltaBundle) -> list[bytes]:
+    """Messages of a delta bundle; at least one, so that an empty bundle still moves event time on."""
+    names = [(kind, value, name) for (kind, value), name in bundle.names.items()]
+    return _cut(bundle.source, bundle.epoch, [bundle.rows.tobytes(), list(bundle.keys), names])
+
+
+def decode_deltas(source: int, epoch: int, data: bytes) -> DeltaBundle:
+    """The bundle whose joined parts are `data`."""
+    rows, keys, names = _body(data)
+    return DeltaBundle(
+        source, epoch, np.frombuffer(rows, ROW), keys, {(kind, value): name for kind, value, name in names}
+    )
+
+
+def encode_suspicions(bundle: SuspicionBundle) -> list[bytes]:
+    """Messages of a suspicion bundle."""
+    suspicions = [
+        (
+            item.cluster,
+            item.tenant,
+            int(item.kind),
+            item.value,
+            item.log_odds,
+            [(term.signal, term.contribution, term.observed, term.expected, term.text) for term in item.evidence],
+            item.rows.tobytes(),
+            list(item.keys),
+            item.anchors,
+            [(kind, value, name) for (kind, value), name in item.names.items()],
+        )
+        for item in bundle.suspicions
+    ]
+    return _cut(bundle.source, bundle.epoch, [suspicions, dict(bundle.traffic)])
+
+
+def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
+    """The bundle whose joined parts are `data`."""
+    suspicions, traffic = _body(data)
+    return SuspicionBundle(
+        source,
+        epoch,
+        [
+            Suspicion(
+                cluster=cluster,
+                tenant=tenant,
+                kind=Kind(kind),
+                value=value,
+                log_odds=log_odds,
+                evidence=tuple(Evidence(*term) for term in evidence),
+                rows=np.frombuffer(rows, ROW),
+                keys=keys,
+                anchors=tuple(tuple(anchor) for anchor in anchors),
+                names={(kind_, value_): name for kind_, value_, name in names},
+            )
+            for cluster, tenant, kind, value, log_odds, evidence, rows, keys, anchors, names in suspicions
+        ],
+        {tenant: (accounts, per_hour) for tenant, (accounts, per_hour) in traffic.items()},
+    )
+
+
+def decode_part(value: bytes) -> Part:
+    """One message.
+
+    Raises:
+        StateError: not a part, or of another version.
+    """
+    try:
+        version, source, epoch, part, parts, data = _PART_DECODER.decode(value)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StateError("bundle: not readable") from error
+    if version != WIRE_VERSION:
+        raise StateError(f"bundle: version {version} is not {WIRE_VERSION}")
+    return Part(source, epoch, part, parts, data)
+
+
+def _cut(source: int, epoch: int, body: list[Any]) -> list[bytes]:
+    data = zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(body))
+    parts = max(1, -(-len(data) // _PART_BYTES))
+    return [
+        msgspec.msgpack.encode(
+            (WIRE_VERSION, source, epoch, part, parts, data[part * _PART_BYTES : (part + 1) * _PART_BYTES])
+        )
+        for part in range(parts)
+    ]
+
+
+def _body(data: bytes) -> Any:  # noqa: ANN401 - checked by the caller's unpacking
+    try:
+        return msgspec.msgpack.decode(
+            zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BODY_BYTES)
+        )
+    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        raise StateError("bundle: not readable") from error
