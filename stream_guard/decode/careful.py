@@ -166,7 +166,8 @@ def read_record(value: bytes, *, latest_ts: float) -> msgspec.Struct | AccountSt
         case "feedback":
             return _feedback(found, ts)
         case _:
-            return QueryStruct(**found)
+            query: msgspec.Struct = QueryStruct(**found)
+            return query
 
 
 def _choose(choices: dict[str, Any], found: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - the caller knows

@@ -139,7 +139,7 @@ def _fast_type(field: Field) -> Any:  # noqa: ANN401 - a type built from data
     return built if field.required else built | None
 
 
-QueryStruct: Final = msgspec.defstruct(
+QueryStruct: Any = msgspec.defstruct(
     "QueryStruct",
     [(field.name, _fast_type(field)) if field.required else (field.name, _fast_type(field), None) for field in QUERY],
     kw_only=True,

@@ -121,7 +121,9 @@ class ClientInterner(Interner):
 
 _BASE: Final = 0x9FB21C651E98DF25
 _MAX_KEY_BYTES: Final = 4 * 513  # tenant, separator, id; four bytes a character
-_POWERS: Final = np.multiply.accumulate(np.concatenate(([1], np.full(_MAX_KEY_BYTES, _BASE))).astype(np.uint64))
+_POWERS: Final = np.full(_MAX_KEY_BYTES, _BASE, np.uint64)
+_POWERS[0] = 1
+np.multiply.accumulate(_POWERS, out=_POWERS)
 
 
 def event_hashes(keys: Sequence[str]) -> NDArray[np.uint64]:
