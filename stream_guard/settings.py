@@ -7,6 +7,7 @@ from a file (for secrets). `KAFKA_BOOTSTRAP` and `REDIS_URL` are understood too.
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,6 +51,22 @@ class Kafka(_Group):
     linger_seconds: Annotated[float, Field(ge=0.0)] = 0.005
     look_back_hours: Seconds | None = None
     trust_high_watermark: bool = True
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """TLS, where these settings ask for it.
+
+        Raises:
+            ConfigurationError: a certificate file cannot be used.
+        """
+        if self.security not in {"SSL", "SASL_SSL"}:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+            if self.certificate_file is not None:
+                context.load_cert_chain(self.certificate_file, self.key_file)
+        except OSError as error:
+            raise ConfigurationError(f"TLS files for Kafka cannot be used: {error}") from error
+        return context
 
 
 class RedisServer(_Group):
@@ -118,11 +135,13 @@ class _Environment(PydanticBaseSettingsSource):
     @staticmethod
     def known(settings: type[BaseSettings]) -> dict[str, frozenset[str]]:
         """Fields by group; a plain field has none."""
-        groups = {}
+        groups: dict[str, frozenset[str]] = {}
         for name, info in settings.model_fields.items():
             kind = info.annotation
-            is_group = isinstance(kind, type) and issubclass(kind, _Group)
-            groups[name] = frozenset(kind.model_fields) if is_group else frozenset()
+            if isinstance(kind, type) and issubclass(kind, _Group):
+                groups[name] = frozenset(kind.model_fields)
+            else:
+                groups[name] = frozenset()
         return groups
 
 

@@ -22,36 +22,48 @@ class _Stored:
 
 
 class MemoryStateStore:
-    """`ports.StateStore` in a dictionary; `away` makes every call fail as if Redis were gone."""
+    """`ports.StateStore` in a dictionary; `away` makes every call fail as if Redis were gone.
 
-    def __init__(self) -> None:
+    Args:
+        other: another owner's store, to share its contents.
+    """
+
+    def __init__(self, other: MemoryStateStore | None = None) -> None:
         self.away = False
-        self._nodes: dict[str, _Stored] = {}
+        self._nodes: dict[str, _Stored] = other._nodes if other is not None else {}  # noqa: SLF001 # of the same class
+        self._tokens: dict[str, int] = {}
 
     def _node(self, node: str) -> _Stored:
         if self.away:
             raise StateUnavailableError("the memory store plays dead")
         return self._nodes.setdefault(node, _Stored())
 
+    def _owned(self, node: str) -> _Stored:
+        stored = self._node(node)
+        if self._tokens.get(node, stored.token) != stored.token:
+            raise FencedError(f"{node}: another owner has read and may have written")
+        return stored
+
     async def acquire(self, node: str) -> int:
         """Become the owner."""
         stored = self._node(node)
         stored.token += 1
+        self._tokens[node] = stored.token
         return stored.token
 
     async def read_meta(self, node: str) -> tuple[bytes | None, Mapping[Topic, int]]:
         """Meta and positions of the last checkpoint."""
-        stored = self._node(node)
+        stored = self._owned(node)
         return stored.meta, dict(stored.positions)
 
     async def read(self, node: str, keys: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
         """States of some keys."""
-        stored = self._node(node)
+        stored = self._owned(node)
         return {key: stored.states.get(key) for key in keys}
 
     async def read_all(self, node: str) -> Mapping[bytes, bytes]:
         """Every state."""
-        return dict(self._node(node).states)
+        return dict(self._owned(node).states)
 
     async def write(self, node: str, token: int, checkpoint: Checkpoint) -> None:
         """Write everything or nothing."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
 
 from stream_guard.errors import StateUnavailableError
 
@@ -30,6 +34,38 @@ def connect(url: str, *, timeout_seconds: float, password: str | None = None) ->
         max_connections=CONNECTIONS,
         decode_responses=False,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What `check` wants to know about a server; `unknown` where the server does not tell."""
+
+    version: str
+    eviction: str
+    persistent: bool
+
+
+def inspect(url: str, *, timeout_seconds: float, password: str | None = None) -> Inspection:
+    """Look at a server.
+
+    Raises:
+        StateUnavailableError: it does not answer or refuses the password.
+    """
+    try:
+        with closing(
+            BlockingRedis.from_url(
+                url, password=password, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
+            )
+        ) as client:
+            info = cast("dict[str, object]", client.info())
+            try:
+                saves = cast("dict[str, str]", client.config_get("save")).get("save", "")
+                eviction = cast("dict[str, str]", client.config_get("maxmemory-policy")).get("maxmemory-policy", "")
+            except ResponseError:  # managed servers forbid CONFIG
+                saves, eviction = "unknown", str(info.get("maxmemory_policy", "unknown"))
+    except (RedisError, OSError, ValueError) as error:
+        raise StateUnavailableError(f"Redis does not answer: {error}") from error
+    return Inspection(str(info.get("redis_version", "unknown")), eviction, bool(info.get("aof_enabled") or saves))
 
 
 class Breaker:

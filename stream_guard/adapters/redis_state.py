@@ -9,11 +9,13 @@ For every node there are, under one hash slot `{group:node}`:
 
 `sg:{group}:watermarks` is the board on which workers compare their event time. A checkpoint is one Lua call, hence
 atomic; its size is bounded because runners write before too much is dirty. Values are opaque: nothing is unpickled.
+
+Reads are fenced too. A worker that was suspended and goes on from its own position must not load a state in which its
+successor has already counted the same events: it would send totals that are too high.
 """
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -84,6 +86,7 @@ class RedisStateStore:
         self._client, self._group, self._eager_stages = client, group, eager_stages
         self._ttl_ms = 0 if ttl_seconds is None else int(ttl_seconds * 1000)
         self._breaker = breaker or Breaker()
+        self._tokens: dict[str, int] = {}
         self._write_keys = client.register_script(WRITE_KEYS)
         self._write_hash = client.register_script(WRITE_HASH)
 
@@ -98,7 +101,7 @@ class RedisStateStore:
         self._breaker.enter()
         try:
             yield
-        except (RedisError, OSError, asyncio.TimeoutError) as error:
+        except (RedisError, OSError) as error:
             self._breaker.failed()
             raise StateUnavailableError(f"Redis does not answer: {error!r}") from error
         except BaseException:
@@ -109,28 +112,38 @@ class RedisStateStore:
     async def acquire(self, node: str) -> int:
         """Become the owner; every earlier token is void from now on."""
         async with self._guard():
-            return int(await self._client.incr(self._key(node, "token")))
+            token = int(await self._client.incr(self._key(node, "token")))
+        self._tokens[node] = token
+        return token
+
+    def _require_newest(self, node: str, newest: object) -> None:
+        """Refuse what was read after somebody else became the owner; a store that never acquired may read."""
+        mine = self._tokens.get(node)
+        if mine is not None and newest != b"%d" % mine:
+            raise FencedError(f"{node}: token {mine} is no longer the newest")
 
     async def read_meta(self, node: str) -> tuple[bytes | None, Mapping[Topic, int]]:
         """Meta and positions of the last checkpoint."""
         async with self._guard():
-            fields = cast("dict[bytes, bytes]", await self._client.hgetall(self._key(node, "meta")))
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hgetall(self._key(node, "meta"))
+            pipeline.get(self._key(node, "token"))
+            fields, newest = await pipeline.execute()
+        self._require_newest(node, newest)
         positions = {
             Topic(field[2:].decode()): int(value) for field, value in fields.items() if field.startswith(b"p:")
         }
         return fields.get(b"meta"), positions
 
     async def read(self, node: str, keys: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
-        """States of some keys, in chunks."""
+        """States of some keys, in chunks, each read together with the token."""
         states: dict[bytes, bytes | None] = {}
         for chunk in _chunks(keys, READ_CHUNK):
             async with self._guard():
-                if self._eager(node):
-                    values = await self._client.hmget(self._key(node, "all"), chunk)
-                else:
-                    prefix = self._key(node, "s:")
-                    values = await self._client.mget([prefix + key for key in chunk])
-            states.update(zip(chunk, values, strict=True))
+                prefix = self._key(node, "s:")
+                newest, *values = await self._client.mget([self._key(node, "token"), *(prefix + key for key in chunk)])
+            self._require_newest(node, newest)
+            states.update(zip(chunk, cast("list[bytes | None]", values), strict=True))
         return states
 
     async def read_all(self, node: str) -> Mapping[bytes, bytes]:
@@ -140,9 +153,13 @@ class RedisStateStore:
         while True:
             async with self._guard():
                 cursor, found = await self._client.hscan(self._key(node, "all"), cursor, count=SCAN_CHUNK)
-            states.update(found)
+            states.update(cast("dict[bytes, bytes]", found))
             if cursor == 0:
-                return states
+                break
+        async with self._guard():
+            newest = await self._client.get(self._key(node, "token"))
+        self._require_newest(node, newest)
+        return states
 
     async def write(self, node: str, token: int, checkpoint: Checkpoint) -> None:
         """Write everything or nothing."""

@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor  # type: ignore[import-untyped] # aiokafka ships no types
+from aiokafka.coordinator.protocol import (  # type: ignore[import-untyped] # aiokafka ships no types
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from aiokafka.cluster import ClusterMetadata
+    from aiokafka.cluster import ClusterMetadata  # type: ignore[import-untyped] # aiokafka ships no types
 
 Unit = tuple[int, int]  # index of the stage, partition
 
 
-class StageAssignor(AbstractPartitionAssignor):
+class StageAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # as above
     """Deals whole stages' partitions, one unit at a time; every member must run the same stages.
 
     Args:
@@ -33,20 +36,20 @@ class StageAssignor(AbstractPartitionAssignor):
         self._stages = [list(topics) for topics in stages]
         self._owned: list[Unit] = []
 
-    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:  # type: ignore[override] # aiokafka declares class methods but only calls through what it was given
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member tells the leader: its topics and what it owned last."""
         return ConsumerProtocolMemberMetadata(0, list(topics), json.dumps(self._owned).encode())
 
-    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:  # type: ignore[override] # as above
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Remember what was assigned, to ask for it again."""
-        owned = set()
+        owned: set[Unit] = set()
         for topic, partitions in assignment.assignment:
             for index, topics in enumerate(self._stages):
                 if topic in topics:
                     owned.update((index, partition) for partition in partitions)
         self._owned = sorted(owned)
 
-    def assign(  # type: ignore[override] # as above
+    def assign(
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """Deal every unit to a member."""
@@ -75,7 +78,8 @@ def deal(units: Sequence[Unit], previous: Mapping[str, Sequence[Unit]]) -> dict[
     for stage in sorted({index for index, _ in units}):
         mine = [unit for unit in units if unit[0] == stage]
         # The less a member has so far the more it may take of this stage, so single partitions spread.
-        order = sorted(members, key=lambda member: (len(dealt[member]), member))
+        owners = {member: len([unit for unit in previous[member] if unit in mine]) for member in members}
+        order = sorted(members, key=lambda member: (len(dealt[member]), -owners[member], member))
         quota = {member: len(mine) // len(members) for member in members}
         for member in order[: len(mine) % len(members)]:
             quota[member] += 1

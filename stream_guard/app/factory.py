@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import faust
@@ -78,25 +77,8 @@ def make_app(settings: Settings, stages: Sequence[Stage]) -> GuardApp:
     return app
 
 
-def tls_context(kafka: Kafka) -> ssl.SSLContext | None:
-    """TLS for Kafka, where the settings ask for it.
-
-    Raises:
-        ConfigurationError: a certificate file cannot be read.
-    """
-    if kafka.security not in {"SSL", "SASL_SSL"}:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=str(kafka.ca_file) if kafka.ca_file else None)
-        if kafka.certificate_file is not None:
-            context.load_cert_chain(kafka.certificate_file, kafka.key_file)
-    except OSError as error:
-        raise ConfigurationError(f"TLS files for Kafka cannot be used: {error}") from error
-    return context
-
-
 def _credentials(kafka: Kafka) -> Any:  # noqa: ANN401 # one of Faust's credentials classes
-    context = tls_context(kafka)
+    context = kafka.tls_context()
     if kafka.security.startswith("SASL"):
         if kafka.username is None or kafka.password is None:
             raise ConfigurationError("STREAM_GUARD_KAFKA__USERNAME and __PASSWORD are required with SASL")

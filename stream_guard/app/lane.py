@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
-from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # aiokafka ships no types
+from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped] # aiokafka ships no types
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    import aiokafka
+    import aiokafka  # type: ignore[import-untyped] # aiokafka ships no types
 
     from stream_guard.app.assignor import StageAssignor
 
@@ -43,7 +43,7 @@ class LaneEnvelope:
     values: Sequence[bytes | None]
 
 
-class PassThrough(faust.Schema):
+class PassThrough(faust.Schema[Any, Any]):
     """Hands a message's value on untouched: nothing can fail to decode in the stream."""
 
     def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ANN401, ARG002 # Faust's signature

@@ -35,9 +35,10 @@ class Pacer:
         metrics: lag and degradation go here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # named collaborators
         self,
         partitions: Partitions,
+        *,
         paced_stages: frozenset[str],
         expected: int,
         board: WatermarkBoard,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from stream_guard.app.health import HealthState, NodeHealth
-from stream_guard.app.runner import Collaborators, Kept, PartitionRunner
+from stream_guard.app.runner import Kept, PartitionRunner
 from stream_guard.app.tap import LaneTap, partition_of
 from stream_guard.errors import FencedError
 from stream_guard.ports import Envelope, Topic
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
+    from stream_guard.app.checkpoint import Collaborators
     from stream_guard.app.lane import LaneConsumer, LaneEnvelope
     from stream_guard.app.stages import Stage
 
@@ -38,7 +39,7 @@ class Partitions:
         fenced_retry_seconds: how long a fenced partition that is still assigned here waits before it is taken again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # named collaborators
         self,
         stages: Sequence[Stage],
         topic_name: Callable[[Topic], str],
@@ -122,7 +123,14 @@ class Partitions:
         )
         health = self.health.nodes[name] = NodeHealth(name)
         kept = self._kept.pop(unit, None)
-        runner = PartitionRunner(name, lambda: stage.make_node(unit[1]), tap, self._shared, health, kept)
+        runner = PartitionRunner(
+            name,
+            make_node=lambda: stage.make_node(unit[1]),
+            tap=tap,
+            shared=self._shared,
+            health=health,
+            kept=kept,
+        )
         self.runners[unit] = runner
         task = self._tasks[unit] = asyncio.create_task(runner.run(), name=name)
         task.add_done_callback(lambda done: self._ended(unit, done))

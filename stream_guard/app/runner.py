@@ -9,38 +9,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from stream_guard.app.outbox import Outbox
-from stream_guard.errors import ServiceUnavailableError, StateUnavailableError
+from stream_guard.app.checkpoint import Checkpointer
+from stream_guard.errors import StateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from stream_guard.app.health import MetricsPort, NodeHealth
-    from stream_guard.app.outbox import Sender
-    from stream_guard.app.sinks import OutputSink
-    from stream_guard.ports import Envelope, Node, Output, StateStore, Topic
+    from stream_guard.app.checkpoint import Collaborators
+    from stream_guard.app.health import NodeHealth
+    from stream_guard.ports import Envelope, Node, Output, Topic
 
 log = structlog.get_logger(__name__)
 
 QUEUE_HIGH = 4  # envelopes that wait for a partition before it is held back
 QUEUE_LOW = 1
-MAX_PENDING_OUTPUTS = 10_000  # outputs that wait for their sinks
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How a runner paces itself; wall-clock seconds."""
-
-    checkpoint_seconds: float = 1.0
-    max_dirty: int = 20_000
-    retry_first_seconds: float = 0.1
-    retry_most_seconds: float = 5.0
-    future_skew_seconds: float = 300.0
 
 
 class Tap(Protocol):
@@ -84,17 +71,6 @@ class Kept:
     positions: Mapping[Topic, int]
 
 
-@dataclass(slots=True)
-class Collaborators:
-    """What every runner of a worker shares."""
-
-    store: StateStore
-    sender: Sender
-    sinks: Sequence[OutputSink]
-    metrics: MetricsPort
-    limits: Limits = field(default_factory=Limits)
-
-
 class PartitionRunner:
     """One partition of one stage, from assignment to revocation.
 
@@ -107,9 +83,10 @@ class PartitionRunner:
         kept: the node as this worker last left it, if it did.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # named collaborators
         self,
         name: str,
+        *,
         make_node: Callable[[], Node],
         tap: Tap,
         shared: Collaborators,
@@ -126,18 +103,12 @@ class PartitionRunner:
         self.finished = False
         self._tap, self._shared, self._health, self._kept = tap, shared, health, kept
         self._limits = shared.limits
-        self._outbox = Outbox(shared.sender)
-        self._outputs: list[Output] = []
+        self._checkpoints = Checkpointer(name, shared, health)
         self._queue: deque[tuple[int, Envelope]] = deque()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._idle_request: float | None = None
         self._ticket = 0
-        self._token = 0
-        self._retry_at = 0.0
-        self._retry_seconds = self._limits.retry_first_seconds
-        self._checkpointed_at = time.monotonic()
-        self._changed = False
         self._ahead = False
 
     # What others call -------------------------------------------------------------------------------------------
@@ -212,8 +183,8 @@ class PartitionRunner:
     async def _restore(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._token = await self._shared.store.acquire(self.name)
-                if self._kept is not None and self._token == self._kept.token + 1:
+                token = self._checkpoints.token = await self._shared.store.acquire(self.name)
+                if self._kept is not None and token == self._kept.token + 1:
                     self.node = self._kept.node
                     self.positions = dict(self._kept.positions)
                     self._ticket = await self._tap.resume(self.positions)
@@ -221,14 +192,13 @@ class PartitionRunner:
                 else:
                     await self._restore_from_store()
             except StateUnavailableError as error:
-                self._set_degraded(active=True, error=error)
-                await self._pause(self._back_off())
+                await self._pause(self._checkpoints.away(error))
                 continue
             self._kept = None
-            self._set_degraded(active=False)
+            self._checkpoints.back()
             self._health.restored = True
             self._health.watermark = self.node.watermark
-            self.progress_at = self._checkpointed_at = time.monotonic()
+            self.progress_at = time.monotonic()
             return
 
     async def _restore_from_store(self) -> None:
@@ -256,16 +226,16 @@ class PartitionRunner:
                 await self._deliver(self.node.idle(watermark))
                 self.closed_through = max(watermark, self.closed_through or watermark)
             else:
-                await self._pause(self._until_checkpoint())
-            if self._due():
-                await self._try_checkpoint()
+                await self._pause(self._checkpoints.seconds_until_due())
+            if self._checkpoints.due(self.node):
+                await self._settle()
 
     async def _next_envelope(self) -> None:
         if self.node.dirty >= self._limits.max_dirty:
-            await self._try_checkpoint()
+            await self._settle()
             if self.node.dirty >= self._limits.max_dirty:
                 self._tap.hold("dirty")
-                await self._pause(max(self._retry_at - time.monotonic(), 0.01))
+                await self._pause(self._checkpoints.seconds_until_retry())
                 return
         ticket, envelope = self._queue.popleft()
         if len(self._queue) <= QUEUE_LOW:
@@ -285,95 +255,36 @@ class PartitionRunner:
             try:
                 states = await self._shared.store.read(self.name, missing)
             except StateUnavailableError as error:
-                self._set_degraded(active=True, error=error)
-                await self._pause(self._back_off())
+                await self._pause(self._checkpoints.away(error))
                 continue
             self.node.load(states)
             return True
         return False
 
     async def _deliver(self, output: Output) -> None:
-        self._changed = True
-        await self._outbox.send(output.messages)
-        if output.alerts or output.decisions or output.campaigns:
-            self._outputs.append(output)
+        await self._checkpoints.owe(output)
         self._shared.metrics.observe_output(self.name, output)
         if output.watermark is not None:
             self._shared.metrics.watermark(self.name, output.watermark)
         self._health.watermark = self.node.watermark
         self._health.dirty = self.node.dirty
 
-    # Checkpoints ------------------------------------------------------------------------------------------------
-
-    def _due(self) -> bool:
-        now = time.monotonic()
-        full = self.node.dirty >= self._limits.max_dirty or len(self._outputs) >= MAX_PENDING_OUTPUTS
-        elapsed = now - self._checkpointed_at >= self._limits.checkpoint_seconds
-        return self._changed and now >= self._retry_at and (full or elapsed)
-
-    def _until_checkpoint(self) -> float:
-        if not self._changed:
-            return 1.0
-        now = time.monotonic()
-        return max(self._checkpointed_at + self._limits.checkpoint_seconds - now, self._retry_at - now, 0.001)
-
-    async def _try_checkpoint(self) -> bool:
-        """Steps 4 to 6 of `ports`; False when the store or a sink is away."""
-        started = time.monotonic()
-        if started < self._retry_at:
+    async def _settle(self, *, at_once: bool = False) -> bool:
+        positions = await self._checkpoints.settle(self.node, at_once=at_once)
+        if positions is None:
             return False
-        try:
-            await self._outbox.acknowledged()
-            await self._publish()
-            checkpoint = self.node.checkpoint()
-            await self._shared.store.write(self.name, self._token, checkpoint)
-        except StateUnavailableError as error:
-            self._retry_at = time.monotonic() + self._back_off()
-            self._set_degraded(active=True, error=error)
-            return False
-        self.node.saved(checkpoint)
-        self._changed = False
-        self._checkpointed_at = self._health.checkpoint_at = time.monotonic()
-        self._set_degraded(active=False)
         self._tap.release("dirty")
-        self._health.dirty = self.node.dirty
-        self._shared.metrics.checkpoint(self.name, self._checkpointed_at - started)
-        self._shared.metrics.dirty(self.name, self.node.dirty)
-        self._tap.record(checkpoint.positions)
+        self._tap.record(positions)
         return True
-
-    async def _publish(self) -> None:
-        while self._outputs:
-            for sink in self._shared.sinks:
-                try:
-                    await sink.publish(self._outputs[0])
-                except ServiceUnavailableError as error:
-                    raise StateUnavailableError(str(error)) from error
-            self._outputs.pop(0)
 
     async def _give_up(self) -> Kept | None:
         self._queue.clear()
         if not self._health.restored:
             return None
-        self._retry_at = 0.0
-        if self._changed and not await self._try_checkpoint():
+        if self._checkpoints.changed and not await self._settle(at_once=True):
             log.warning("partition given up without a checkpoint; its next owner reads again", node=self.name)
             return None
-        return Kept(self._token, self.node, dict(self.positions))
-
-    def _set_degraded(self, *, active: bool, error: Exception | None = None) -> None:
-        if active and not self._health.degraded:
-            log.warning("state store away: going on from memory, committing nothing", node=self.name, error=str(error))
-        if not active:
-            if self._health.degraded:
-                log.info("state store back", node=self.name)
-            self._retry_seconds, self._retry_at = self._limits.retry_first_seconds, 0.0
-        self._health.degraded = active
-
-    def _back_off(self) -> float:
-        seconds = self._retry_seconds
-        self._retry_seconds = min(seconds * 2, self._limits.retry_most_seconds)
-        return seconds
+        return Kept(self._checkpoints.token, self.node, dict(self.positions))
 
     async def _pause(self, seconds: float) -> None:
         """Wait for something to do, at most `seconds`."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from stream_guard.ports import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stream_guard.ports import Node
     from stream_guard.policy import Policy
+    from stream_guard.ports import Node
     from stream_guard.settings import Settings
 
 ACCOUNTS = "accounts"
@@ -44,13 +44,14 @@ def product_stages(settings: Settings, policy: Policy) -> tuple[Stage, ...]:
     partitions = settings.partitions
 
     def accounts(partition: int) -> Node:
-        return accounts_node(partition, policy=policy, cluster_partitions=partitions.deltas)
+        return cast("Node", accounts_node(partition, policy=policy, cluster_partitions=partitions.deltas))
 
     def clusters(partition: int) -> Node:
-        return clusters_node(partition, policy=policy, sources=partitions.queries, partitions=partitions.deltas)
+        sources, total = partitions.queries, partitions.deltas
+        return cast("Node", clusters_node(partition, policy=policy, sources=sources, partitions=total))
 
     def campaigns(partition: int) -> Node:
-        return campaigns_node(partition, policy=policy, sources=partitions.deltas)
+        return cast("Node", campaigns_node(partition, policy=policy, sources=partitions.deltas))
 
     return (
         Stage(ACCOUNTS, (Topic.QUERIES, Topic.ACCOUNT_STATUS), accounts, paced=True),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError  # type: ignore[import-untyped] # aiokafka ships no types
 from faust.types import TP
+
+from stream_guard.errors import FencedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +67,15 @@ class LaneTap:
         return await self.resume(positions), positions, cold
 
     async def resume(self, positions: Mapping[Topic, int]) -> int:
-        """Fetch from exactly these positions."""
-        return await self._lane.open({self._tps[topic]: offset for topic, offset in positions.items()})
+        """Fetch from exactly these positions.
+
+        Raises:
+            FencedError: the partition is no longer assigned to this worker.
+        """
+        try:
+            return await self._lane.open({self._tps[topic]: offset for topic, offset in positions.items()})
+        except IllegalStateError as error:
+            raise FencedError(f"no longer assigned: {error}") from error
 
     def hold(self, reason: str) -> None:
         """Do not fetch for now."""
@@ -89,7 +98,7 @@ class LaneTap:
         """Records that Kafka has beyond the positions; None while one of its ends is unknown."""
         waiting = {}
         for topic, tp in self._tps.items():
-            end = self._lane.highwater(tp)
+            end = cast("int | None", self._lane.highwater(tp))  # None before the first fetch
             if end is None or topic not in positions:
                 return None
             waiting[topic] = max(0, end - positions[topic]) if self._trust_high_watermark else 0

@@ -1,4 +1,4 @@
-"""The worker process: composes everything, runs until a signal or a failure, and ends with an exit code that says which.
+"""The worker process: composes everything and runs until a signal or a failure; the exit code says which.
 
 0 after SIGTERM or SIGINT with everything given up cleanly; 1 when work could not go on. Nothing is acknowledged on
 the way out that was not durable, so a supervisor simply starts the process again.
@@ -13,19 +13,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # aiokafka ships no types
 from faust.exceptions import FaustError
 
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_state import RedisStateStore, RedisWatermarks
 from stream_guard.app.agents import add_agents
+from stream_guard.app.checkpoint import Collaborators, Limits
 from stream_guard.app.event_time import Pacing
 from stream_guard.app.factory import make_app
 from stream_guard.app.health import HealthState, MetricsPort, NullMetrics
 from stream_guard.app.logs import configure_logs
 from stream_guard.app.pacer import Pacer
 from stream_guard.app.partitions import Partitions
-from stream_guard.app.runner import Collaborators, Limits
 from stream_guard.app.sender import FaustSender
 from stream_guard.app.stages import EAGER_STAGES, product_stages
 from stream_guard.app.watchdog import LoopGuard, watch
@@ -59,7 +59,7 @@ class Worker:
         beside: further coroutines to run as long as the worker, such as the web server.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # the composition root is given everything
         self,
         settings: Settings,
         policy: Policy,
@@ -108,16 +108,16 @@ class Worker:
         )
         self._pacer = Pacer(
             self.partitions,
-            frozenset(stage.name for stage in stages if stage.paced),
-            settings.partitions.queries,
-            RedisWatermarks(self._redis, kafka.group),
-            Pacing(
+            paced_stages=frozenset(stage.name for stage in stages if stage.paced),
+            expected=settings.partitions.queries,
+            board=RedisWatermarks(self._redis, kafka.group),
+            pacing=Pacing(
                 idle_seconds=runtime.idle_seconds,
                 idle_close_seconds=runtime.idle_close_seconds,
                 max_lead_seconds=runtime.max_lead_seconds,
                 tail_seconds=policy.epochs.epoch_seconds + policy.epochs.allowed_lateness_seconds,
             ),
-            self._metrics,
+            metrics=self._metrics,
         )
         add_agents(self._app, stages, settings.topic_name, self.partitions)
         self._follow_rebalances(self._app)
@@ -135,8 +135,8 @@ class Worker:
 
         # Faust keeps weak references to receivers.
         self._receivers = (revoked, assigned)
-        app.on_partitions_revoked.connect(revoked)
-        app.on_partitions_assigned.connect(assigned)
+        app.on_partitions_revoked.connect(revoked)  # type: ignore[arg-type] # mode calls it like this
+        app.on_partitions_assigned.connect(assigned)  # type: ignore[arg-type] # as above
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT.

@@ -9,12 +9,12 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 import redis
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition  # type: ignore[import-untyped] # kafka-python ships no types
+from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped] # kafka-python ships no types
 
 from stream_guard.ports import Topic
 from stream_guard.settings import Settings
@@ -22,8 +22,8 @@ from stream_guard.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-TESTS = Path(__file__).resolve().parent.parent
-COUNTING = "support.counting_worker"
+ROOT = Path(__file__).resolve().parent.parent.parent
+COUNTING = "tests.support.counting_worker"
 PRODUCT = "stream_guard.app.worker"
 
 
@@ -74,7 +74,11 @@ class Cluster:
 
     def create_topics(self) -> None:
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
-        admin.create_topics([NewTopic(self.name(topic), self.settings.topic_partitions(topic), 1) for topic in Topic])
+        wanted = {
+            self.name(topic): {"num_partitions": self.settings.topic_partitions(topic), "replication_factor": 1}
+            for topic in Topic
+        }
+        admin.create_topics(wanted, wait_for_metadata=True)
         admin.close()
 
     def delete_topics(self) -> None:
@@ -94,8 +98,7 @@ class Cluster:
         return count
 
     def start_worker(self) -> subprocess.Popen[bytes]:
-        paths = [str(TESTS), str(TESTS.parent)]
-        environment = {**os.environ, **self.values, "PYTHONPATH": os.pathsep.join(paths)}
+        environment = {**os.environ, **self.values, "PYTHONPATH": str(ROOT)}
         with (self.directory / f"worker-{len(self.workers)}.log").open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", self.module], env=environment, stdout=out, stderr=subprocess.STDOUT
@@ -123,7 +126,9 @@ class Cluster:
     def ends(self, topic: Topic) -> dict[int, int]:
         """End offsets by partition."""
         consumer = KafkaConsumer(bootstrap_servers=self.bootstrap)
-        partitions = [TopicPartition(self.name(topic), number) for number in range(self.settings.topic_partitions(topic))]
+        partitions = [
+            TopicPartition(self.name(topic), number) for number in range(self.settings.topic_partitions(topic))
+        ]
         ends = consumer.end_offsets(partitions)
         consumer.close()
         return {partition.partition: offset for partition, offset in ends.items()}
@@ -131,7 +136,9 @@ class Cluster:
     def read_topic(self, topic: Topic) -> list[tuple[bytes | None, bytes]]:
         """Every record of a topic."""
         ends = self.ends(topic)
-        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, consumer_timeout_ms=10_000, auto_offset_reset="earliest")
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.bootstrap, consumer_timeout_ms=10_000, auto_offset_reset="earliest"
+        )
         partitions = [TopicPartition(self.name(topic), number) for number, end in ends.items() if end > 0]
         consumer.assign(partitions)
         consumer.seek_to_beginning()
@@ -173,7 +180,7 @@ class Cluster:
             keys = list(self.redis.scan_iter(prefix + b"*", count=5_000))
             for start in range(0, len(keys), 5_000):
                 chunk = keys[start : start + 5_000]
-                values = self.redis.mget(chunk)
+                values = cast("list[bytes]", self.redis.mget(chunk))
                 states.update((key[len(prefix) :], value) for key, value in zip(chunk, values, strict=True))
         return states
 
@@ -181,7 +188,8 @@ class Cluster:
         """Stored states of an eager stage."""
         states: dict[bytes, bytes] = {}
         for partition in range(self.settings.topic_partitions(topic)):
-            states.update(self.redis.hgetall(f"sg:{{{self.group}:{stage}:{partition}}}:all"))
+            found = self.redis.hgetall(f"sg:{{{self.group}:{stage}:{partition}}}:all")
+            states.update(cast("dict[bytes, bytes]", found))
         return states
 
 

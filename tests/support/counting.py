@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from stream_guard.app.stages import ACCOUNTS, CAMPAIGNS, CLUSTERS, Stage
 from stream_guard.ports import Checkpoint, Envelope, Message, Output, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from stream_guard.ports import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,8 @@ class CountingNode:
         for offset, value in zip(envelope.offsets, envelope.values, strict=True):
             try:
                 record = json.loads(value or b"")
-                if record["ts"] > latest_ts:
-                    raise ValueError("in the future")
-                rows.append((record["account_id"], record["ts"]))
+                ts = float(record["ts"]) if record["ts"] <= latest_ts else float("nan")
+                rows.append((record["account_id"], ts))
             except (ValueError, KeyError, TypeError):
                 refused.append(offset)
         missing = sorted({account.encode() for account, _ in rows if account not in self.counts})
@@ -62,7 +63,7 @@ class CountingNode:
         for key, state in states.items():
             self.counts[key.decode()] = int(state) if state is not None else 0
 
-    def process(self, prepared: Counted) -> Output:  # type: ignore[override] # a node only gets what it prepared
+    def process(self, prepared: Counted) -> Output:
         totals = {}
         for account, ts in prepared.rows:
             self.counts[account] += 1
@@ -76,7 +77,11 @@ class CountingNode:
             for offset in prepared.refused
         ]
         for target in range(self._delta_partitions):
-            rows = {account: total for account, total in totals.items() if hash_of(account) % self._delta_partitions == target}
+            rows = {
+                account: total
+                for account, total in totals.items()
+                if hash_of(account) % self._delta_partitions == target
+            }
             if rows:
                 messages.append(Message(Topic.DELTAS, b"%d" % self.partition, json.dumps(rows).encode(), target))
         return Output(messages=messages, counts={"events": len(prepared.rows)}, watermark=self.watermark)
@@ -89,9 +94,11 @@ class CountingNode:
         return Checkpoint(states, json.dumps(self.watermark).encode(), dict(self.next))
 
     def saved(self, checkpoint: Checkpoint) -> None:
+        del checkpoint
         self.changed.clear()
 
     def restore(self, meta: bytes | None, states: Mapping[bytes, bytes]) -> None:
+        del states
         if meta is not None:
             self.watermark = json.loads(meta)
 
@@ -115,13 +122,14 @@ class GreatestNode:
         return len(self.changed)
 
     def decode(self, envelope: Envelope, *, latest_ts: float) -> Counted:
+        del latest_ts
         rows = [(key, number) for value in envelope.values for key, number in json.loads(value or b"{}").items()]
         return Counted(envelope, rows, ())
 
     def load(self, states: Mapping[bytes, bytes | None]) -> None:
-        raise AssertionError("an eager node has everything")
+        assert not states, "an eager node has everything"
 
-    def process(self, prepared: Counted) -> Output:  # type: ignore[override] # a node only gets what it prepared
+    def process(self, prepared: Counted) -> Output:
         for key, number in prepared.rows:
             if number > self.greatest.get(key, 0):
                 self.greatest[key] = int(number)
@@ -133,6 +141,7 @@ class GreatestNode:
         return Output(messages=[Message(self._send_to, b"%d" % self.partition, json.dumps(total).encode(), 0)])
 
     def idle(self, watermark: float) -> Output:
+        del watermark
         return Output()
 
     def checkpoint(self) -> Checkpoint:
@@ -140,9 +149,11 @@ class GreatestNode:
         return Checkpoint(states, b"1", dict(self.next))
 
     def saved(self, checkpoint: Checkpoint) -> None:
+        del checkpoint
         self.changed.clear()
 
     def restore(self, meta: bytes | None, states: Mapping[bytes, bytes]) -> None:
+        del meta
         self.greatest = {key.decode(): int(value) for key, value in states.items()}
 
 
@@ -152,7 +163,12 @@ def hash_of(account: str) -> int:
 
 def counting_stages(delta_partitions: int) -> tuple[Stage, ...]:
     return (
-        Stage(ACCOUNTS, (Topic.QUERIES, Topic.ACCOUNT_STATUS), lambda p: CountingNode(p, delta_partitions), paced=True),
-        Stage(CLUSTERS, (Topic.DELTAS,), lambda p: GreatestNode(p, Topic.SUSPICIONS)),
-        Stage(CAMPAIGNS, (Topic.SUSPICIONS,), lambda p: GreatestNode(p, None)),
+        Stage(
+            ACCOUNTS,
+            (Topic.QUERIES, Topic.ACCOUNT_STATUS),
+            lambda p: cast("Node", CountingNode(p, delta_partitions)),
+            paced=True,
+        ),
+        Stage(CLUSTERS, (Topic.DELTAS,), lambda p: cast("Node", GreatestNode(p, Topic.SUSPICIONS))),
+        Stage(CAMPAIGNS, (Topic.SUSPICIONS,), lambda p: cast("Node", GreatestNode(p, None))),
     )

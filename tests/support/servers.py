@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -11,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import redis
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka import KafkaAdminClient  # type: ignore[import-untyped] # kafka-python ships no types
+from kafka.errors import KafkaError  # type: ignore[import-untyped] # kafka-python ships no types
 
 START_SECONDS = 60.0
 KAFKA_SCRIPT = Path(__file__).resolve().parent.parent / "kafka" / "start.sh"
@@ -113,8 +112,3 @@ class RedisServer(Server):
             return False
         finally:
             client.close()
-
-
-def outside(name: str) -> str | None:
-    """A server that somebody else runs for the tests."""
-    return os.environ.get(name) or None

@@ -1,0 +1,173 @@
+"""Nothing is lost and nothing counted twice, whatever stops: workers, Redis, Kafka. Counting nodes, real servers."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stream_guard.ports import Topic
+from tests.support.cluster import Cluster
+from tests.support.traffic import plain_events, totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.servers import KafkaServer, RedisServer
+
+pytestmark = pytest.mark.integration
+
+STAGES = (
+    ("accounts", Topic.QUERIES),
+    ("clusters", Topic.DELTAS),
+    ("campaigns", Topic.SUSPICIONS),
+)
+ACCOUNTS = 3_000
+DRAIN_SECONDS = 90.0
+
+
+@pytest.fixture
+def cluster(kafka_bootstrap: str, redis_url: str, tmp_path: Path) -> Iterator[Cluster]:
+    yield from _cluster(kafka_bootstrap, redis_url, tmp_path)
+
+
+@pytest.fixture
+def own_cluster(own_kafka: KafkaServer, own_redis: RedisServer, tmp_path: Path) -> Iterator[Cluster]:
+    """On servers that the test may stop."""
+    yield from _cluster(own_kafka.bootstrap, own_redis.url, tmp_path)
+
+
+def _cluster(bootstrap: str, url: str, directory: Path) -> Iterator[Cluster]:
+    cluster = Cluster(bootstrap, url, directory)
+    cluster.create_topics()
+    yield cluster
+    cluster.stop()
+    cluster.delete_topics()
+
+
+def check_counts(cluster: Cluster, expected: dict[bytes, bytes]) -> None:
+    assert cluster.lazy_states("accounts", Topic.QUERIES) == expected
+    assert cluster.eager_states("clusters", Topic.DELTAS) == expected
+    sums = cluster.eager_states("campaigns", Topic.SUSPICIONS)
+    assert sum(int(value) for value in sums.values()) == sum(int(value) for value in expected.values())
+
+
+def feed(cluster: Cluster, count: int, seed: int) -> dict[bytes, bytes]:
+    cluster.produce(plain_events(count, ACCOUNTS, seed))
+    return totals(plain_events(count, ACCOUNTS, seed))
+
+
+def wait_for_progress(cluster: Cluster, share: float, seconds: float = 60.0) -> None:
+    """Wait until that share of the queries is covered by checkpoints."""
+    end = sum(cluster.ends(Topic.QUERIES).values())
+    deadline = time.monotonic() + seconds
+    while sum(cluster.positions("accounts", Topic.QUERIES).values()) < share * end:
+        assert time.monotonic() < deadline, cluster.logs()
+        time.sleep(0.05)
+
+
+def test_two_workers_count_everything_and_stop_cleanly(cluster: Cluster) -> None:
+    expected = feed(cluster, 60_000, seed=1)
+    cluster.start_worker()
+    cluster.start_worker()
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    check_counts(cluster, expected)
+    assert cluster.stop() == [0, 0]
+
+
+def test_a_joining_and_a_leaving_worker_change_nothing(cluster: Cluster) -> None:
+    expected = feed(cluster, 120_000, seed=2)
+    first = cluster.start_worker()
+    wait_for_progress(cluster, 0.1)
+    cluster.start_worker()
+    wait_for_progress(cluster, 0.4)
+    first.terminate()
+    assert first.wait(30) == 0
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    check_counts(cluster, expected)
+
+
+@pytest.mark.slow
+def test_killed_workers_lose_and_repeat_nothing(cluster: Cluster) -> None:
+    expected = feed(cluster, 240_000, seed=3)
+    generator = random.Random(20_260_101)
+    cluster.start_worker()
+    victim = cluster.start_worker()
+    for round_number in range(3):
+        wait_for_progress(cluster, 0.1 + 0.25 * round_number + 0.1 * generator.random())
+        time.sleep(generator.random() * 0.3)
+        victim.kill()
+        victim.wait()
+        victim = cluster.start_worker()
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    check_counts(cluster, expected)
+
+
+@pytest.mark.slow
+def test_redis_away_for_half_a_minute(own_cluster: Cluster, own_redis: RedisServer) -> None:
+    expected = feed(own_cluster, 100_000, seed=4)
+    own_cluster.start_worker()
+    own_cluster.start_worker()
+    wait_for_progress(own_cluster, 0.2)
+    own_redis.stop()
+    for key, count in totals(plain_events(20_000, ACCOUNTS, seed=5)).items():
+        expected[key] = b"%d" % (int(expected.get(key, b"0")) + int(count))
+    own_cluster.produce(plain_events(20_000, ACCOUNTS, seed=5))
+    time.sleep(30)
+    own_redis.start()
+    own_cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    check_counts(own_cluster, expected)
+    assert all(worker.poll() is None for worker in own_cluster.workers), "workers live through it"
+
+
+@pytest.mark.slow
+def test_broker_restart(own_cluster: Cluster, own_kafka: KafkaServer) -> None:
+    expected = feed(own_cluster, 150_000, seed=6)
+    own_cluster.start_worker()
+    own_cluster.start_worker()
+    wait_for_progress(own_cluster, 0.2)
+    own_kafka.stop()
+    time.sleep(3)
+    own_kafka.start()
+    own_cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    check_counts(own_cluster, expected)
+
+
+@pytest.mark.slow
+def test_a_suspended_worker_never_overwrites_its_successor(cluster: Cluster) -> None:
+    expected = feed(cluster, 150_000, seed=7)
+    cluster.start_worker()
+    suspended = cluster.start_worker()
+    wait_for_progress(cluster, 0.15)
+    suspended.send_signal(signal.SIGSTOP)
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    check_counts(cluster, expected)
+    suspended.send_signal(signal.SIGCONT)
+    time.sleep(6)
+    check_counts(cluster, expected)
+    more = feed(cluster, 20_000, seed=8)
+    for key, count in more.items():
+        expected[key] = b"%d" % (int(expected.get(key, b"0")) + int(count))
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    check_counts(cluster, expected)
+
+
+def test_malformed_records_do_not_stop_a_partition(cluster: Cluster) -> None:
+    good = list(plain_events(20_000, ACCOUNTS, seed=9))
+    bad = [b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"ts":1}', b'{"account_id":"x"}', b'{"ts":"x","account_id":"x"}']
+    mixed = []
+    for number, pair in enumerate(good):
+        mixed.append(pair)
+        if number % 100 == 0:
+            mixed.append((pair[0], bad[number // 100 % len(bad)]))
+    cluster.produce(mixed)
+    cluster.start_worker()
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    check_counts(cluster, totals(iter(good)))
+    letters = {tuple(json.loads(value)) for _, value in cluster.read_topic(Topic.DEAD_LETTER)}
+    assert len(letters) == len(mixed) - len(good)
