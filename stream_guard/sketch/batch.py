@@ -36,11 +36,12 @@ def _powers(base: int, count: int) -> Words:
 
 _POWERS: Final = _powers(ref.BASE, _MAX_BYTES)
 _UNPOWERS: Final = _powers(pow(ref.BASE, -1, 1 << 64), _MAX_BYTES)
-_EXACT: Final = _powers(ref.EXACT, _MAX_BYTES)
-_UNEXACT: Final = _powers(pow(ref.EXACT, -1, 1 << 64), _MAX_BYTES)
-_ENDS: Final = _EXACT[: ref.MIN_TOKENS]
-_SECOND, _THIRD, _DIGITS = np.uint64(ref.SECOND), np.uint64(ref.THIRD), np.uint64(ref.DIGITS)
+_ORDER: Final = _powers(ref.ORDER, _MAX_BYTES)
+_UNORDER: Final = _powers(pow(ref.ORDER, -1, 1 << 64), _MAX_BYTES)
+_ENDS: Final = _ORDER[: ref.MIN_TOKENS]
+_DIGITS: Final = np.uint64(ref.DIGITS)
 _MINHASH: Final = tuple(np.uint64(factor) for factor in ref.MINHASH)
+_NUMBERS: Final = np.arange(len(_MINHASH) + 2, dtype=np.uint64)
 _MIX_1, _MIX_2, _33 = np.uint64(ref.MIX_1), np.uint64(ref.MIX_2), np.uint64(33)
 # one byte of a hash -> eight counters of one byte each, least significant bit first
 _SPREAD: Final = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view("<u8").ravel()
@@ -148,8 +149,8 @@ def _sketch_chunk(windows: Sequence[bytes], rows: NDArray[np.void]) -> None:
     used = np.flatnonzero(counts)
     begins, counts = bounds[used], counts[used]
 
-    exact = np.add.reduceat(hashes * _EXACT[: len(hashes)], begins)
-    rows["exact"][used] = np.maximum(_mix(exact * _UNEXACT[begins]), np.uint64(1))
+    exact = np.add.reduceat(hashes * _ORDER[: len(hashes)], begins)
+    rows["exact"][used] = np.maximum(_mix(exact * _UNORDER[begins]), np.uint64(1))
 
     goes_on = (values != 0) & ~is_start
     long = goes_on[starts + 1] & goes_on[starts + 2] & ~digits
@@ -162,41 +163,41 @@ def _sketch_chunk(windows: Sequence[bytes], rows: NDArray[np.void]) -> None:
 
 def _keys(folded: Words, begins: Places, counts: Places) -> NDArray[np.uint32]:
     """Keys of prompts with enough tokens; shingles that cross from one prompt to the next are left out."""
-    shingles = _mix(folded[:-2] + folded[1:-1] * _SECOND + folded[2:] * _THIRD)
+    count = len(folded) - ref.SHINGLE + 1
+    shingles = folded[:count].copy()
+    for place in range(1, ref.SHINGLE):
+        shingles += folded[place : place + count] * _ORDER[place]
+    shingles = _mix(shingles)
     shingles = np.append(shingles, np.uint64(0))  # the last bound must be inside
-    bounds = np.column_stack((begins, begins + counts - 2)).ravel()
+    bounds = np.column_stack((begins, begins + counts - ref.SHINGLE + 1)).ravel()
     sources = np.empty((len(begins), len(_MINHASH) + 2), np.uint64)
     for number, factor in enumerate(_MINHASH):
         sources[:, number] = np.minimum.reduceat(shingles * factor, bounds)[::2]
     within = np.arange(ref.MIN_TOKENS)
     for number, first in ((-2, begins), (-1, begins + counts - ref.MIN_TOKENS)):
-        sources[:, number] = _mix((folded[first[:, None] + within] * _ENDS).sum(axis=1, dtype=np.uint64))
-    keys = _mix(sources + np.arange(sources.shape[1], dtype=np.uint64)) >> np.uint64(32)
-    return np.maximum(keys, np.uint64(1)).astype(np.uint32)
+        ends: Words = folded[first[:, None] + within] * _ENDS
+        sources[:, number] = _mix(np.asarray(np.add.reduce(ends, axis=1)))
+    sources += _NUMBERS
+    keys: Words = _mix(sources) >> np.uint64(32)
+    return np.asarray(np.maximum(keys, np.uint64(1)).astype(np.uint32))
 
 
 def _topics(hashes: Words, chosen: NDArray[np.bool_], counts: Places) -> Words:
-    """Simhash of the set of chosen tokens of each prompt; 0 where none is chosen."""
+    """Simhash of the chosen tokens of each prompt, one token a slot; 0 where none is chosen."""
     topics = np.zeros(len(counts), np.uint64)
-    owner = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)[chosen]
-    pairs = np.sort(owner << np.uint64(48) | hashes[chosen] >> np.uint64(16))
-    if not len(pairs):
+    hashes = hashes[chosen]
+    if not len(hashes):
         return topics
-    pairs = pairs[np.concatenate(([True], pairs[1:] != pairs[:-1]))]
-    begins, prompts = _runs(pairs >> np.uint64(48))
-    sizes = np.diff(begins, append=len(pairs))
-    if sizes.max() > ref.MAX_TOPIC_TOKENS:
-        rank = np.arange(len(pairs)) - np.repeat(begins, sizes)
-        pairs = pairs[rank < ref.MAX_TOPIC_TOKENS]
-        sizes = np.minimum(sizes, ref.MAX_TOPIC_TOKENS)
-        begins = np.cumsum(sizes) - sizes
-    votes = _mix(pairs & np.uint64((1 << 48) - 1)).astype("<u8").view(np.uint8).reshape(-1, 8)
+    owner = np.repeat(np.arange(len(counts)), counts)[chosen]
+    slots = np.zeros(len(counts) * ref.TOPIC_SLOTS, np.uint64)
+    slot = np.minimum(hashes >> np.uint64(56), np.uint64(ref.TOPIC_SLOTS - 1)).astype(np.intp)
+    np.maximum.at(slots, owner * ref.TOPIC_SLOTS + slot, hashes)
+    filled = np.flatnonzero(slots)
+    owner = filled // ref.TOPIC_SLOTS
+    begins = np.flatnonzero(np.diff(owner, prepend=-1))
+    sizes = np.diff(begins, append=len(filled))
+    votes = _mix(slots[filled]).astype("<u8").view(np.uint8).reshape(-1, 8)
     ayes = np.add.reduceat(_SPREAD[votes], begins, axis=0)  # counters hold 255 votes and never carry
     bits = ayes.astype("<u8").view(np.uint8) > (sizes >> 1)[:, None]
-    topics[prompts.astype(np.intp)] = np.packbits(bits, axis=1, bitorder="little").view("<u8").ravel()
+    topics[owner[begins]] = np.packbits(bits, axis=1, bitorder="little").view("<u8").ravel()
     return topics
-
-
-def _runs(values: Words) -> tuple[Places, Words]:
-    begins = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
-    return begins, values[begins]

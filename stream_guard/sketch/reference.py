@@ -7,17 +7,17 @@ Definition, version 1, over the UTF-8 bytes of the text (lone surrogates as thre
 
 1. *Window.* More than 5,120 bytes: the first 4,096, a separator, the last 1,024.
 2. *Tokens.* ASCII letters in lower case. Runs of letters (ASCII, and two-byte characters from U+00C0 on), runs of
-   ASCII digits, and each three- or four-byte character by itself. All else separates: ASCII punctuation and white
-   space, U+0080-U+00BF, U+2000-U+303F except U+3000's neighbours in other rows, U+F000-U+FFFF, and
-   continuation bytes that no lead byte claims. One continuation byte belongs to a two-byte lead, up to three to a
-   longer one.
+   ASCII digits, and each three- or four-byte character by itself. All else separates: other ASCII, U+0080-U+00BF,
+   U+2000-U+2FFF, U+3000-U+303F, U+F000-U+FFFF, and continuation bytes that no lead byte claims. A two-byte lead
+   claims one continuation byte, a longer one up to three.
 3. *Token hash.* Sum of byte[i] * BASE**i modulo 2**64, then `mix`. A folded token hash is DIGITS for a run of digits.
-4. *exact.* `mix` of the sum of hash[k] * EXACT**k over the unfolded hashes: case, punctuation and spacing are free.
-5. *keys 0 to 5.* Min-hash (A. Broder, "On the resemblance and containment of documents", 1997) over shingles of three
-   folded hashes, `mix(a + b * SECOND + c * THIRD)`: the least shingle * MINHASH[f] modulo 2**64, then `mix` of it plus
-   f, upper half. *Keys 6 and 7*: the first and the last six folded hashes. All are 0 below six tokens.
+4. *exact.* `mix` of the sum of hash[k] * ORDER**k over the unfolded hashes: case, punctuation and spacing are free.
+5. *keys 0 to 5.* Min-hash (A. Broder, "On the resemblance and containment of documents", 1997) over every four
+   folded hashes in a row, combined as in 4: the least of shingle * MINHASH[f] modulo 2**64, then `mix` of it plus f,
+   upper half. *Keys 6 and 7*: the same of the first and the last six folded hashes. All are 0 below six tokens.
 6. *topic.* Simhash (M. Charikar, "Similarity estimation techniques from rounding algorithms", 2002) over the set of
-   letter tokens and characters of three bytes or more: 48 bits of each hash, the 255 smallest, each `mix`ed to 64 votes.
+   tokens of three bytes or more that are not digits. A hash falls into slot min(hash >> 56, 254); the greatest of each
+   slot, once `mix`ed, casts 64 votes; a bit is 1 where more than half say so.
 7. Hex of: version, length class (bit length of the number of bytes), exact, topic, keys; little endian, 50 bytes. A
    text without tokens has zeros throughout; otherwise neither `exact` nor, from six tokens on, a key is ever 0.
 
@@ -30,12 +30,11 @@ VERSION = 1
 HEAD_BYTES = 4096
 TAIL_BYTES = 1024
 MIN_TOKENS = 6
+SHINGLE = 4
 MIN_TOPIC_BYTES = 3
-MAX_TOPIC_TOKENS = 255
+TOPIC_SLOTS = 255
 BASE = 0x9E3779B97F4A7C15
-EXACT = 0xD1342543DE82EF95
-SECOND = 0xBF58476D1CE4E5B9
-THIRD = 0x94D049BB133111EB
+ORDER = 0xD1342543DE82EF95
 DIGITS = 0x2545F4914F6CDD1D
 MINHASH = (
     0xA0761D6478BD642F,
@@ -51,7 +50,40 @@ MASK = 0xFFFFFFFFFFFFFFFF
 
 SEPARATOR, LETTER, DIGIT, LEAD_2, LEAD_WIDE, CONTINUATION = range(6)
 
-VECTORS = (("", ""),)
+VECTORS = (
+    (
+        "",
+        "0100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    (
+        "?!",
+        "0102000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    (
+        "Hello, world",
+        "01040c01e1f81469c395c280650851300a300000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    (
+        "Translate these 12 sentences into French: keep the tone.",
+        "01065c3227cd37d4f5ac04b049c234cc7876739ab425563868339543cbb5c972f6bd961beaa4451a99fe635316926279d249",
+    ),
+    (
+        "  translate THESE 7 sentences into french keep the tone",
+        "01068b87e01b53b0648004b049c234cc7876739ab425563868339543cbb5c972f6bd961beaa4451a99fe635316926279d249",
+    ),
+    (
+        "Опишите, как работает двигатель внутреннего сгорания",
+        "0107f239cb9706b8e520d6455940205ea29af37a253363f9bf48dd4b1478ec75d3e5d3c18c16884bbefc5e3fd70f8bbcdd2d",
+    ),
+    (
+        "请用三句话解释 TCP 握手。",
+        "0106c9baab12313350a7ec9f4a5299c3bed133d6db6797735eaf67dc3617dd5753564df82f912c3e0d9664ec67616666c811",
+    ),
+    (
+        "naïve café 😀 ÷ 10",
+        "01056b9c84561bb0c779e7d857ae9d8366740000000000000000000000000000000000000000000000000000000000000000",
+    ),
+)
 """(text, sketch) pairs for implementations in other languages."""
 
 
@@ -106,7 +138,7 @@ def tokens(data: bytes) -> list[bytes]:
             kind, claims = LETTER, 1
         if kind == LEAD_WIDE:
             claims = 3
-        if kind == LEAD_WIDE or (kind != SEPARATOR and kind != previous):
+        if kind == LEAD_WIDE or kind not in {SEPARATOR, previous}:
             found.append(bytearray())
         if kind != SEPARATOR:
             found[-1].append(byte)
@@ -125,29 +157,27 @@ def token_hash(token: bytes) -> int:
 def _sequence(hashes: list[int]) -> int:
     total = 0
     for value in reversed(hashes):
-        total = (total * EXACT + value) & MASK
+        total = (total * ORDER + value) & MASK
     return mix(total)
 
 
 def _keys(folded: list[int]) -> list[int]:
     if len(folded) < MIN_TOKENS:
         return [0] * (len(MINHASH) + 2)
-    shingles = [
-        mix((a + b * SECOND + c * THIRD) & MASK) for a, b, c in zip(folded, folded[1:], folded[2:], strict=False)
-    ]
+    shingles = [_sequence(folded[place : place + SHINGLE]) for place in range(len(folded) - SHINGLE + 1)]
     sources = [min(shingle * factor & MASK for shingle in shingles) for factor in MINHASH]
     sources += [_sequence(folded[:MIN_TOKENS]), _sequence(folded[-MIN_TOKENS:])]
     return [(mix((source + number) & MASK) >> 32) or 1 for number, source in enumerate(sources)]
 
 
 def _topic(found: list[bytes], hashes: list[int]) -> int:
-    words = {
-        value >> 16
-        for token, value in zip(found, hashes, strict=True)
-        if len(token) >= MIN_TOPIC_BYTES and CLASSES[token[0]] != DIGIT
-    }
-    chosen = [mix(value) for value in sorted(words)[:MAX_TOPIC_TOKENS]]
-    return sum(1 << bit for bit in range(64) if 2 * sum(value >> bit & 1 for value in chosen) > len(chosen))
+    slots: dict[int, int] = {}
+    for token, value in zip(found, hashes, strict=True):
+        if len(token) >= MIN_TOPIC_BYTES and CLASSES[token[0]] != DIGIT:
+            slot = min(value >> 56, TOPIC_SLOTS - 1)
+            slots[slot] = max(value, slots.get(slot, 0))
+    votes = [mix(value) for value in slots.values() if value]
+    return sum(1 << bit for bit in range(64) if 2 * sum(value >> bit & 1 for value in votes) > len(votes))
 
 
 def sketch_prompt(text: str) -> str:
