@@ -63,7 +63,8 @@ class Pacing:
     idle_seconds: float = 2.0
     idle_close_seconds: float = 5.0
     max_lead_seconds: float = 600.0
-    tail_seconds: float = 15.0  # epoch plus allowed lateness: beyond the last event, so that its epoch closes
+    lateness_seconds: float = 5.0  # event time that records may still be late
+    tail_seconds: float = 10.0  # one epoch: beyond the last event, so that its epoch closes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,9 @@ def pace(marks: Mapping[str, Mark], expected: int, now: float, pacing: Pacing) -
         return Pace(None, None)
     fresh = [mark for mark in marks.values() if now - mark.at <= FRESH_SECONDS]
     busy = [mark.seen for mark in fresh if mark.idle_since is None and mark.seen is not None]
-    idle_through = max(seen)
+    idle_through = max(seen) - pacing.lateness_seconds
     if len(fresh) >= expected and not busy:
         since = [mark.idle_since for mark in fresh if mark.idle_since is not None]
         if len(since) == len(fresh) and now - max(since) >= pacing.idle_close_seconds:
-            idle_through += pacing.tail_seconds
+            idle_through = max(seen) + pacing.tail_seconds
     return Pace(idle_through, min(busy) + pacing.max_lead_seconds if busy else None)

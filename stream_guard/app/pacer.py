@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-TICK_SECONDS = 0.5
+TICK_SECONDS = 0.2
 
 
 class Pacer:

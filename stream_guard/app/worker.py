@@ -115,7 +115,8 @@ class Worker:
                 idle_seconds=runtime.idle_seconds,
                 idle_close_seconds=runtime.idle_close_seconds,
                 max_lead_seconds=runtime.max_lead_seconds,
-                tail_seconds=policy.epochs.epoch_seconds + policy.epochs.allowed_lateness_seconds,
+                lateness_seconds=policy.epochs.allowed_lateness_seconds,
+                tail_seconds=policy.epochs.epoch_seconds,
             ),
             metrics=self._metrics,
         )

@@ -1,0 +1,76 @@
+"""The product in one process and as a cluster, over the same records, for comparison."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from stream_guard.pipeline import Pipeline, campaigns_node
+from stream_guard.policy import Policy
+from stream_guard.ports import Topic
+from tests.support.cluster import PRODUCT, ROOT, Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from stream_guard.records import Campaign
+
+STAGES = (("accounts", Topic.QUERIES), ("clusters", Topic.DELTAS), ("campaigns", Topic.SUSPICIONS))
+CHUNK = 1_000
+
+
+def simulate(path: Path, *options: str) -> None:
+    """Labelled traffic, from the product's own simulator."""
+    command = [sys.executable, "-m", "stream_guard.simulate", *options, "--out", str(path)]
+    subprocess.run(
+        command, check=True, cwd=path.parent, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+
+
+def keyed(lines: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Queries with the key that a gateway gives them."""
+    for line in lines:
+        yield json.loads(line)["account_id"].encode(), line
+
+
+def replayed(lines: Sequence[bytes]) -> dict[str, Campaign]:
+    """Campaigns as one process finds them."""
+    pipeline = Pipeline(Policy())
+    for start in range(0, len(lines), CHUNK):
+        pipeline.feed(lines[start : start + CHUNK], latest_ts=time.time() + 300.0)
+    pipeline.end()
+    return {campaign.campaign_id: campaign for campaign in pipeline.finished()}
+
+
+def found(cluster: Cluster) -> dict[str, Campaign]:
+    """Campaigns as the cluster stored them."""
+    node = campaigns_node(0, policy=Policy(), sources=cluster.settings.partitions.deltas)
+    meta = cluster.redis.hget(f"sg:{{{cluster.group}:campaigns:0}}:meta", "meta")
+    node.restore(meta, cluster.eager_states("campaigns", Topic.SUSPICIONS))  # type: ignore[arg-type] # redis-py cannot know that it is bytes
+    return {campaign.campaign_id: campaign for campaign in node.desk.finished()}
+
+
+def outline(campaigns: Mapping[str, Campaign]) -> dict[str, tuple[object, ...]]:
+    """What must agree."""
+    return {
+        name: (
+            campaign.verdict,
+            campaign.first_seen,
+            campaign.last_seen,
+            campaign.merged_into,
+            campaign.exchanges,
+            campaign.output_tokens,
+            sorted((member.account_id, member.joined_at, member.left_at) for member in campaign.members),
+        )
+        for name, campaign in campaigns.items()
+    }
+
+
+def product_cluster(bootstrap: str, redis_url: str, directory: Path) -> Cluster:
+    """Workers of the real product."""
+    return Cluster(bootstrap, redis_url, directory, PRODUCT)
