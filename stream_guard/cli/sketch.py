@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
+from rich.console import Console
+from rich.progress import Progress
 
 from stream_guard.adapters.files import read_blocks, read_lines, split_lines
 from stream_guard.errors import InputError
 from stream_guard.sketch import sketch_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _MAX_LINE_BYTES: Final = 16 << 20
 _CHUNK: Final = 500
@@ -32,7 +35,7 @@ _NULL: Final = b"null"
     help="Lines are JSON records: `prompt` is replaced by `prompt_sketch`, all else stays as it is.",
 )
 def sketch(*, files: tuple[Path, ...], as_records: bool) -> None:
-    r"""Turn prompts into sketches.
+    """Turn prompts into sketches.
 
     Reads standard input, or each FILE (`-` is standard input; .gz and .zst are unpacked), one prompt a line, and
     writes one sketch a line: the value for `prompt_sketch` in a record, so that the text need not leave the gateway.
@@ -42,27 +45,32 @@ def sketch(*, files: tuple[Path, ...], as_records: bool) -> None:
     Examples:
       echo "Explain how rain forms" | stream-guard sketch
       stream-guard sketch --json queries.jsonl.gz > sketched.jsonl
-    """
+    """  # noqa: D301 - click wants the control character itself
     out = click.get_binary_stream("stdout")
-    for path in files or (Path("-"),):
-        name = "standard input" if path == Path("-") else str(path)
-        number = 1
-        try:
-            for lines in _read(path):
-                for first in range(0, len(lines), _CHUNK):
-                    part = lines[first : first + _CHUNK]
-                    out.write(b"".join(line + b"\n" for line in _convert(part, name, number, as_records=as_records)))
-                    number += len(part)
-                out.flush()
-        except InputError as error:
-            raise click.ClickException(str(error)) from error
+    quiet = not sys.stderr.isatty() or sys.stdout.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
+        for path in files or (Path("-"),):
+            _sketch_file(path, out, bar, as_records=as_records)
 
 
-def _read(path: Path) -> Iterator[list[bytes]]:
+def _sketch_file(path: Path, out: IO[bytes], bar: Progress, *, as_records: bool) -> None:
+    name = "standard input" if path == Path("-") else str(path)
+    task = bar.add_task(name, total=path.stat().st_size if path.is_file() else None)
+    number = 1
+    try:
+        for lines in _read(path, lambda size: bar.advance(task, size)):
+            out.write(b"".join(line + b"\n" for line in _convert(lines, name, number, as_records=as_records)))
+            out.flush()
+            number += len(lines)
+    except InputError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _read(path: Path, progress: Callable[[int], object]) -> Iterator[list[bytes]]:
     if path == Path("-"):
         blocks = read_blocks(click.get_binary_stream("stdin"))
         return split_lines(blocks, chunk_records=_CHUNK, max_record_bytes=_MAX_LINE_BYTES, keep_blank=True)
-    return read_lines(path, chunk_records=_CHUNK, max_record_bytes=_MAX_LINE_BYTES, keep_blank=True)
+    return read_lines(path, chunk_records=_CHUNK, max_record_bytes=_MAX_LINE_BYTES, keep_blank=True, progress=progress)
 
 
 def _convert(lines: Sequence[bytes], name: str, number: int, *, as_records: bool) -> list[bytes]:

@@ -93,6 +93,13 @@ def test_a_row_of_the_batch_does_not_depend_on_its_neighbours() -> None:
     )
 
 
+def test_the_largest_chunk() -> None:
+    prompts = ["a " * 3000] * 6 + ["b" * 2034, "c " * 3000]  # one byte below the limit, then the longest window
+    assert sum(len(ref.window(prompt.encode())) + 1 for prompt in prompts[:-1]) == (1 << 15) - 1
+    rows = sketch_prompts(prompts)
+    assert [row.tobytes() for row in rows] == [parse_sketch(sketch_prompt(prompt)) for prompt in prompts]
+
+
 @pytest.mark.parametrize("text", ["", "zz" * 50, "01" * 49, "01" * 51, "01 " * 33 + "0", "é" * 100])
 def test_parse_refuses_what_is_no_sketch_and_quotes_nothing(text: str) -> None:
     with pytest.raises(ValueError, match=r"^a sketch is 100 hexadecimal digits$"):

@@ -51,4 +51,4 @@ def test_wrong_usage_is_two() -> None:
     assert CliRunner().invoke(sketch, ["--nope"]).exit_code == 2
     shown = CliRunner().invoke(sketch, ["--help"])
     assert shown.exit_code == 0
-    assert "Examples:" in shown.stdout
+    assert "\n  Examples:\n" in shown.stdout
