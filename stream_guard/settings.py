@@ -107,6 +107,8 @@ class Web(_Group):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 6_066
+    read_token: SecretStr | None = None
+    operate_token: SecretStr | None = None
 
 
 class Log(_Group):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stream_guard.settings import Settings
 
 REQUEST_TIMEOUT_MS = 15_000
+BOOTSTRAP_TIMEOUT_MS = 5_000
 FOR_EVER = "-1"
 
 
@@ -84,6 +85,7 @@ class TopicAdmin:
             self._admin = KafkaAdminClient(
                 bootstrap_servers=kafka.bootstrap.split(","),
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
+                bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
                 security_protocol=kafka.security,
                 ssl_context=kafka.tls_context(),
                 **options,

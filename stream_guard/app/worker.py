@@ -23,15 +23,12 @@ from stream_guard.app.checkpoint import Collaborators, Limits
 from stream_guard.app.event_time import Pacing
 from stream_guard.app.factory import make_app
 from stream_guard.app.health import HealthState, MetricsPort, NullMetrics
-from stream_guard.app.logs import configure_logs
 from stream_guard.app.pacer import Pacer
 from stream_guard.app.partitions import Partitions
 from stream_guard.app.sender import FaustSender
-from stream_guard.app.stages import EAGER_STAGES, product_stages
+from stream_guard.app.stages import EAGER_STAGES
 from stream_guard.app.watchdog import LoopGuard, watch
 from stream_guard.errors import ServiceUnavailableError, StreamGuardError
-from stream_guard.policy import Policy, load_policy
-from stream_guard.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +38,8 @@ if TYPE_CHECKING:
     from stream_guard.app.factory import GuardApp
     from stream_guard.app.sinks import OutputSink
     from stream_guard.app.stages import Stage
+    from stream_guard.policy import Policy
+    from stream_guard.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +55,9 @@ class Worker:
         stages: what to run.
         sinks: where outputs go besides Kafka.
         metrics: where measurements go.
+        health: what the web server shows.
         beside: further coroutines to run as long as the worker, such as the web server.
+        afterwards: what to close in the end.
     """
 
     def __init__(  # noqa: PLR0913 # the composition root is given everything
@@ -69,10 +70,11 @@ class Worker:
         metrics: MetricsPort | None = None,
         health: HealthState | None = None,
         beside: Sequence[Callable[[], Awaitable[None]]] = (),
+        afterwards: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self.health = health or HealthState()
         self._settings = settings
-        self._beside = beside
+        self._beside, self._afterwards = beside, afterwards
         self._metrics = metrics or NullMetrics()
         runtime, kafka = settings.runtime, settings.kafka
         password = settings.redis.password
@@ -202,6 +204,8 @@ class Worker:
         helpers[0].cancel()
         await asyncio.gather(helpers[0], return_exceptions=True)
         await self._redis.aclose()
+        for close in self._afterwards:
+            await close()
 
 
 def execute(make: Callable[[], Worker]) -> int:
@@ -217,19 +221,3 @@ def execute(make: Callable[[], Worker]) -> int:
 async def make_and_run(make: Callable[[], Worker]) -> None:
     """Build the worker inside the loop that it will run in."""
     await make().run()
-
-
-def main() -> int:
-    """Run the product with settings from the environment."""
-    try:
-        settings = load_settings()
-        policy = load_policy(settings.policy)
-    except StreamGuardError as error:
-        sys.stderr.write(f"stream-guard: {error}\n")
-        return 1
-    configure_logs(settings.log)
-    return execute(lambda: Worker(settings, policy, product_stages(settings, policy)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

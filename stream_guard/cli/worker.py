@@ -10,6 +10,6 @@ import click
 @click.command()
 def worker() -> None:
     """Run the worker. Settings come from the environment; `stream-guard check` validates them."""
-    from stream_guard.app.worker import main  # noqa: PLC0415 # Faust takes a second to import; other commands need none
+    from stream_guard.app.main import main  # noqa: PLC0415 # Faust takes a second to import; other commands need none
 
     sys.exit(main())

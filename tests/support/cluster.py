@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COUNTING = "tests.support.counting_worker"
-PRODUCT = "stream_guard.app.worker"
+PRODUCT = "stream_guard.app.main"
 
 
 class Cluster:

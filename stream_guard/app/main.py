@@ -1,0 +1,83 @@
+"""Composes the product's worker from the settings: stages, sinks, metrics, web server."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from stream_guard.adapters.kafka_records import KafkaRecords
+from stream_guard.adapters.prometheus import Metrics
+from stream_guard.adapters.redis_client import connect
+from stream_guard.adapters.redis_control import KillSwitch
+from stream_guard.adapters.redis_limits import RedisLimits
+from stream_guard.adapters.redis_registry import RedisRegistry, RegistrySink
+from stream_guard.app.health import HealthState
+from stream_guard.app.logs import configure_logs
+from stream_guard.app.operations import Operations
+from stream_guard.app.stages import product_stages
+from stream_guard.app.web import AccessToken, make_web, serve
+from stream_guard.app.worker import Worker, execute
+from stream_guard.errors import StreamGuardError
+from stream_guard.policy import load_policy
+from stream_guard.settings import load_settings
+
+if TYPE_CHECKING:
+    from stream_guard.policy import Policy
+    from stream_guard.settings import Settings, Web
+
+
+def product_worker(settings: Settings, policy: Policy) -> Worker:
+    """The worker of the product; nothing is contacted before it runs."""
+    password = settings.redis.password
+    client = connect(
+        settings.redis.url,
+        timeout_seconds=settings.redis.timeout_seconds,
+        password=password.get_secret_value() if password else None,
+    )
+    health = HealthState()
+    metrics = Metrics(dry_run=policy.decisions.dry_run, assigned=health.nodes.keys)
+    kill_switch, registry = KillSwitch(client), RedisRegistry(client)
+    records = KafkaRecords(settings)
+    application = make_web(
+        health, metrics, Operations(registry, kill_switch, records, time.time), access_tokens(settings.web)
+    )
+    return Worker(
+        settings,
+        policy,
+        product_stages(settings, policy),
+        sinks=[RegistrySink(registry, RedisLimits(client, kill_switch))],
+        metrics=metrics,
+        health=health,
+        beside=[
+            lambda: serve(application, settings.web.host, settings.web.port),
+            lambda: kill_switch.watch(metrics.kill_switch),
+        ],
+        afterwards=[records.aclose, client.aclose],
+    )
+
+
+def access_tokens(web: Web) -> tuple[AccessToken, ...]:
+    """Tokens of the web server, as far as there are any."""
+    tokens = []
+    if web.read_token is not None:
+        tokens.append(AccessToken("read", "read", web.read_token.get_secret_value()))
+    if web.operate_token is not None:
+        tokens.append(AccessToken("operate", "operate", web.operate_token.get_secret_value()))
+    return tuple(tokens)
+
+
+def main() -> int:
+    """Run the product with settings from the environment; the exit code."""
+    try:
+        settings = load_settings()
+        policy = load_policy(settings.policy)
+    except StreamGuardError as error:
+        sys.stderr.write(f"stream-guard: {error}\n")
+        return 1
+    configure_logs(settings.log)
+    return execute(lambda: product_worker(settings, policy))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
