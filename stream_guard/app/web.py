@@ -1,0 +1,243 @@
+"""Health, metrics and the operators' JSON API, on loopback unless told otherwise.
+
+`/healthz`, `/readyz` and `/metrics` are open to whoever reaches the port. `/api/v1/` wants a bearer token once tokens
+are configured; a token's role is `read` or `operate`. Without tokens the API only reads, and only for this machine.
+Answers are JSON without prompt content; an error is `{"error": one clear line}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
+
+import structlog
+from aiohttp import web
+
+from stream_guard.app.operations import InvalidRequestError, UnknownSubjectError
+from stream_guard.app.web_api import API_PREFIX, CALLER, add_api, answer
+from stream_guard.errors import ConfigurationError, ServiceUnavailableError, StateUnavailableError, StreamGuardError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from stream_guard.app.operations import Operations
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY_BYTES: Final = 16 * 1024
+MIN_TOKEN: Final = 16  # characters
+_READS: Final = frozenset({"GET", "HEAD"})
+_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+_HEADERS: Final = {
+    "Server": "stream-guard",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_STATUS_OF: Final[tuple[tuple[type[StreamGuardError], int], ...]] = (
+    (InvalidRequestError, 400),
+    (UnknownSubjectError, 404),
+    (StateUnavailableError, 503),
+    (ServiceUnavailableError, 503),
+)
+
+
+class Health(Protocol):
+    """What the worker knows about itself: `app.health.HealthState`."""
+
+    @property
+    def live(self) -> bool:
+        """Nothing failed and nothing stalls."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Every assigned partition is restored."""
+        ...
+
+    def summary(self) -> Mapping[str, object]:
+        """Plain data: `failure`, `stalled`, `nodes` and more."""
+        ...
+
+
+class MetricsPage(Protocol):
+    """What Prometheus scrapes: `adapters.prometheus.Metrics`."""
+
+    content_type: str
+
+    def render(self) -> bytes:
+        """The page."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """Who may do what.
+
+    Raises:
+        ConfigurationError: the secret is too short to be one.
+    """
+
+    name: str
+    role: Literal["read", "operate"]
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) < MIN_TOKEN:
+            raise ConfigurationError(f"web token {self.name}: at least {MIN_TOKEN} characters are needed")
+
+
+def make_web(
+    health: Health, metrics: MetricsPage, operations: Operations, tokens: Sequence[AccessToken] = ()
+) -> web.Application:
+    """The application; nothing listens yet."""
+    application = web.Application(
+        middlewares=[_explain_errors, _Guard(tokens).middleware], client_max_size=MAX_BODY_BYTES
+    )
+    application.on_response_prepare.append(_add_headers)
+    pages = _Pages(health, metrics)
+    application.router.add_get("/healthz", pages.healthz)
+    application.router.add_get("/readyz", pages.readyz)
+    application.router.add_get("/metrics", pages.metrics)
+    add_api(application, operations)
+    return application
+
+
+async def serve(
+    application: web.Application, host: str, port: int, on_start: Callable[[str, int], None] | None = None
+) -> None:
+    """Serve until cancelled.
+
+    Args:
+        application: from `make_web`.
+        host: address to listen on.
+        port: 0 = any free port.
+        on_start: told the address and the port once requests are taken.
+
+    Raises:
+        ServiceUnavailableError: the port is taken or the address is not ours.
+    """
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ServiceUnavailableError(f"the web server cannot listen on {host}:{port}: {error}") from error
+        bound = runner.addresses[0]
+        log.info("web server listens", host=bound[0], port=bound[1])
+        if on_start is not None:
+            on_start(str(bound[0]), int(bound[1]))
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+class _Pages:
+    """The open pages."""
+
+    def __init__(self, health: Health, metrics: MetricsPage) -> None:
+        self._health, self._metrics = health, metrics
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """Restart the process when this is not 200."""
+        summary = self._health.summary()
+        reasons = [str(summary["failure"])] if summary.get("failure") else []
+        reasons += [f"{node} makes no progress" for node in cast("Sequence[str]", summary.get("stalled", ()))]
+        return answer({"live": self._health.live, "reasons": reasons}, 200 if self._health.live else 503)
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """All partitions are restored; the nodes one by one."""
+        summary = self._health.summary()
+        ready = self._health.ready
+        nodes = cast("Mapping[str, Mapping[str, Any]]", summary.get("nodes", {}))
+        reasons = [f"{name} is being restored" for name, node in nodes.items() if not node["restored"]]
+        if not ready and not reasons:
+            reasons = ["no partitions are assigned yet, or the worker is stopping"]
+        return answer({**summary, "reasons": reasons}, 200 if ready else 503)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Prometheus text."""
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": self._metrics.content_type})
+
+
+class _Guard:
+    """Lets into the API whom the tokens allow; without tokens readers on this machine."""
+
+    def __init__(self, tokens: Sequence[AccessToken]) -> None:
+        self._tokens = [(token, token.secret.encode()) for token in tokens]
+
+    @property
+    def middleware(self) -> Any:  # noqa: ANN401 # aiohttp's middleware type is private
+        """For the application."""
+
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.path.startswith(API_PREFIX):
+                request[CALLER] = self._caller(request)
+            return await handler(request)
+
+        return guard
+
+    def _caller(self, request: web.Request) -> str:
+        if not self._tokens:
+            if request.method not in _READS:
+                raise web.HTTPForbidden(reason="read-only: configure a token with the role operate")
+            if not _is_local(request):
+                raise web.HTTPForbidden(reason="only from this machine: configure a token")
+            return "local"
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        presented = given.strip().encode("utf-8", "surrogateescape") if kind.lower() == "bearer" else b""
+        found = None
+        for token, secret in self._tokens:  # all of them: how long it takes tells nothing
+            if hmac.compare_digest(secret, presented):
+                found = token
+        if found is None:
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, reason="a valid bearer token is needed")
+        if request.method not in _READS and found.role != "operate":
+            raise web.HTTPForbidden(reason="this token only reads")
+        return found.name
+
+
+def _is_local(request: web.Request) -> bool:
+    """Asked from this machine, under a name of this machine (no rebinding), and not through a proxy."""
+    name = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+    return (
+        _is_loopback(request.remote or "")
+        and (name == "localhost" or _is_loopback(name.strip("[]")))
+        and not any(header in request.headers for header in _FORWARDED)
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+@web.middleware
+async def _explain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        response = answer({"error": error.reason}, error.status)
+        kept = ("WWW-Authenticate", "Allow")
+        response.headers.update({name: error.headers[name] for name in kept if name in error.headers})
+        return response
+    except StreamGuardError as error:
+        status = next((status for kind, status in _STATUS_OF if isinstance(error, kind)), 500)
+        return answer({"error": str(error)}, status)
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
