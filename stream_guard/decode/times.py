@@ -61,7 +61,7 @@ def parse_time(value: object) -> float | None:
 def parse_times(values: Sequence[int | str]) -> NDArray[np.float64]:
     """Read many times at once; NaN where `parse_time` says None.
 
-    Cost: 0.2 microseconds for the usual form in UTC, 1.5 for any other.
+    Cost: 0.3 microseconds for the usual form in UTC, 2 with another offset.
     """
     seconds = np.full(len(values), np.nan)
     lengths = np.fromiter((len(value) if value.__class__ is str else 0 for value in values), np.int64, len(values))
