@@ -34,7 +34,6 @@ MIN_TOKEN: Final = 16  # characters
 _READS: Final = frozenset({"GET", "HEAD"})
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 _HEADERS: Final = {
-    "Server": "stream-guard",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Referrer-Policy": "no-referrer",
@@ -182,7 +181,7 @@ class _Guard:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path.startswith(API_PREFIX):
-                request[CALLER] = self._caller(request)
+                CALLER.set(self._caller(request))  # one task a request, so nobody else sees it
             return await handler(request)
 
         return guard
@@ -241,3 +240,4 @@ async def _explain_errors(request: web.Request, handler: Handler) -> web.StreamR
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "stream-guard"  # aiohttp has put versions there

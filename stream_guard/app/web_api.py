@@ -6,6 +6,7 @@ without `actor` the token's name stands in the audit, which names the token in a
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from stream_guard.app.operations import Operations
 
 API_PREFIX: Final = "/api/"
-CALLER: Final = "stream_guard.caller"  # name of the token
+CALLER: Final[ContextVar[str]] = ContextVar("caller")  # name of the token
 _V1: Final = "/api/v1"
 
 
@@ -111,39 +112,39 @@ class _Api:
 
     async def release_campaign(self, request: web.Request) -> web.Response:
         body = await _body(request, Act)
-        return _taken(await self._operations.release(_who(request, body), "campaign", request.match_info["id"]))
+        return _taken(await self._operations.release(_who(body), "campaign", request.match_info["id"]))
 
     async def release_decision(self, request: web.Request) -> web.Response:
         body = await _body(request, Act)
-        return _taken(await self._operations.release(_who(request, body), "decision", request.match_info["id"]))
+        return _taken(await self._operations.release(_who(body), "decision", request.match_info["id"]))
 
     async def approve(self, request: web.Request) -> web.Response:
         body = await _body(request, Act)
-        return _taken(await self._operations.approve(_who(request, body), request.match_info["id"]))
+        return _taken(await self._operations.approve(_who(body), request.match_info["id"]))
 
     async def snooze(self, request: web.Request) -> web.Response:
         body = await _body(request, ActUntil)
-        who, until = _who(request, body), _end(body.expires_at)
+        who, until = _who(body), _end(body.expires_at)
         return _taken(await self._operations.snooze(who, request.match_info["id"], until))
 
     async def allow(self, request: web.Request) -> web.Response:
         body = await _body(request, Allow)
-        return _taken(await self._operations.allow(_who(request, body), body.scope, body.id, _end(body.expires_at)))
+        return _taken(await self._operations.allow(_who(body), body.scope, body.id, _end(body.expires_at)))
 
     async def disallow(self, request: web.Request) -> web.Response:
         body = await _body(request, Allow)
-        return _taken(await self._operations.disallow(_who(request, body), body.scope, body.id))
+        return _taken(await self._operations.disallow(_who(body), body.scope, body.id))
 
     async def feedback(self, request: web.Request) -> web.Response:
         body = await _body(request, Judge)
-        who = _who(request, body)
+        who = _who(body)
         return _taken(await self._operations.feedback(who, body.label, body.campaign_id, body.account_id))
 
     async def engage(self, request: web.Request) -> web.Response:
-        return answer(await self._operations.engage_kill_switch(_who(request, await _body(request, Act))))
+        return answer(await self._operations.engage_kill_switch(_who(await _body(request, Act))))
 
     async def disengage(self, request: web.Request) -> web.Response:
-        return answer(await self._operations.disengage_kill_switch(_who(request, await _body(request, Act))))
+        return answer(await self._operations.disengage_kill_switch(_who(await _body(request, Act))))
 
 
 def answer(data: object, status: int = 200) -> web.Response:
@@ -183,7 +184,7 @@ async def _body(request: web.Request, kind: type[Body]) -> Body:
         raise InvalidRequestError(f"body: {error}") from error
 
 
-def _who(request: web.Request, body: Act) -> Request:
-    name: str = request[CALLER]
+def _who(body: Act) -> Request:
+    name = CALLER.get()
     actor = name if body.actor is None else body.actor
     return Request(actor, body.reason, body.tenant, f"http:{name}")

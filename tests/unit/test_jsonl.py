@@ -21,26 +21,55 @@ if TYPE_CHECKING:
 
 
 def test_keys_stand_in_the_contracts_order() -> None:
-    assert (
-        list(json.loads(jsonl.encode_alert(alert())))
-        == (
-            "schema alert_id campaign_id subject status at first_seen severity verdict confidence log_odds evidence "
-            "members exchanges output_tokens exchanges_by_capability links tenant"
-        ).split()
-    )
-    assert (
-        list(json.loads(jsonl.encode_decision(decision())))
-        == (
-            "schema decision_id alert_id campaign_id subject action limit at expires_at simulated status reason "
-            "evidence_hash actor tenant"
-        ).split()
-    )
-    assert (
-        list(json.loads(jsonl.encode_campaign(campaign())))[:10]
-        == (
-            "schema campaign_id verdict first_seen last_seen merged_into split_from exchanges output_tokens members"
-        ).split()
-    )
+    assert list(json.loads(jsonl.encode_alert(alert()))) == [
+        "schema",
+        "alert_id",
+        "campaign_id",
+        "subject",
+        "status",
+        "at",
+        "first_seen",
+        "severity",
+        "verdict",
+        "confidence",
+        "log_odds",
+        "evidence",
+        "members",
+        "exchanges",
+        "output_tokens",
+        "exchanges_by_capability",
+        "links",
+        "tenant",
+    ]
+    assert list(json.loads(jsonl.encode_decision(decision()))) == [
+        "schema",
+        "decision_id",
+        "alert_id",
+        "campaign_id",
+        "subject",
+        "action",
+        "limit",
+        "at",
+        "expires_at",
+        "simulated",
+        "status",
+        "reason",
+        "evidence_hash",
+        "actor",
+        "tenant",
+    ]
+    assert list(json.loads(jsonl.encode_campaign(campaign())))[:10] == [
+        "schema",
+        "campaign_id",
+        "verdict",
+        "first_seen",
+        "last_seen",
+        "merged_into",
+        "split_from",
+        "exchanges",
+        "output_tokens",
+        "members",
+    ]
 
 
 def test_times_are_rfc_3339_in_utc_with_milliseconds() -> None:
@@ -85,7 +114,8 @@ def test_reading_back_gives_the_record() -> None:
 
 
 def test_a_campaign_with_the_contracts_fields_only_can_be_read() -> None:
-    line = b'{"campaign_id":"c","verdict":"undetermined","first_seen":"2026-01-01T00:00:00Z",' + (
+    line = (
+        b'{"campaign_id":"c","verdict":"undetermined","first_seen":"2026-01-01T00:00:00Z",'
         b'"last_seen":"2026-01-01T00:00:00.5Z","merged_into":null,"split_from":null,"exchanges":1,"output_tokens":2,'
         b'"members":[{"account_id":"a","joined_at":"2026-01-01T00:00:00Z","left_at":null,"membership":1}]}'
     )

@@ -8,7 +8,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_guard.adapters.prometheus import Metrics
-from stream_guard.app.health import MetricsPort
 from stream_guard.decode import DeadLetterReason
 from stream_guard.ports import Output, Topic
 from stream_guard.records import AlertStatus, DeadLetter, DecisionStatus, Member, Verdict
@@ -16,6 +15,8 @@ from tests.support.made import AT, alert, campaign, decision
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from stream_guard.app.health import MetricsPort
 
 
 class Clock:
@@ -155,8 +156,8 @@ def test_the_page_parses_and_names_nobody() -> None:
     metrics = made()
     metrics.observe_output("campaigns:0", Output(alerts=[alert()], decisions=[decision()], campaigns=[campaign()]))
     metrics.observe_batch("campaigns:0", 2_000, 0.01)
-    metrics.degraded(True)
-    metrics.kill_switch(True)
+    metrics.degraded(True)  # noqa: FBT003 # as the runtime calls it
+    metrics.kill_switch(True)  # noqa: FBT003 # as the switch calls it
     metrics.fenced()
     metrics.cold_start("no_checkpoint", 2)
     page = metrics.render().decode()
