@@ -48,6 +48,7 @@ class Clusters(_Section):
     max_suspicions: Annotated[int, Field(ge=1)] = 400
     prior_log_odds: float = -6.0
     suspect_log_odds: float = 0.0
+    suspect_hysteresis: Annotated[float, Field(ge=0.0)] = 1.5
 
 
 class Campaigns(_Section):

@@ -51,6 +51,7 @@ class Kafka(_Group):
     linger_seconds: Annotated[float, Field(ge=0.0)] = 0.005
     look_back_hours: Seconds | None = None
     trust_high_watermark: bool = True
+    verify_topics: bool = True
 
     def tls_context(self) -> ssl.SSLContext | None:
         """TLS, where these settings ask for it.

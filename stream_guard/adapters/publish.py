@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from stream_guard.adapters.jsonl import encode_alert, encode_campaign, encode_decision
+from stream_guard.encode import encode_alert, encode_campaign, encode_decision
 from stream_guard.errors import DecodeError, InputError
 
 if TYPE_CHECKING:

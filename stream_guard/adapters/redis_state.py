@@ -16,6 +16,7 @@ successor has already counted the same events: it would send totals that are too
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from stream_guard.ports import Checkpoint
+
+# The first token is a time, so that tokens go on growing when Redis has lost everything.
+ACQUIRE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', KEYS[1], ARGV[1]) end
+return redis.call('INCR', KEYS[1])
+"""
 
 READ_CHUNK = 2_000
 SCAN_CHUNK = 1_000
@@ -87,6 +94,7 @@ class RedisStateStore:
         self._ttl_ms = 0 if ttl_seconds is None else int(ttl_seconds * 1000)
         self._breaker = breaker or Breaker()
         self._tokens: dict[str, int] = {}
+        self._acquire = client.register_script(ACQUIRE)
         self._write_keys = client.register_script(WRITE_KEYS)
         self._write_hash = client.register_script(WRITE_HASH)
 
@@ -112,7 +120,7 @@ class RedisStateStore:
     async def acquire(self, node: str) -> int:
         """Become the owner; every earlier token is void from now on."""
         async with self._guard():
-            token = int(await self._client.incr(self._key(node, "token")))
+            token = int(await self._acquire(keys=[self._key(node, "token")], args=[time.time_ns() // 1_000_000]))
         self._tokens[node] = token
         return token
 

@@ -36,6 +36,9 @@ class GuardApp(faust.App):
     BootStrategy = _NoWeb
     assignor_for_lane: StageAssignor | None = None
 
+    def _create_directories(self) -> None:
+        """Nothing is kept in files."""
+
     def _new_transport(self) -> TransportT:
         transport = LaneTransport(self.conf.broker_consumer, self)
         transport.assignor = self.assignor_for_lane

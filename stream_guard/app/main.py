@@ -12,6 +12,7 @@ from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KillSwitch
 from stream_guard.adapters.redis_limits import RedisLimits
 from stream_guard.adapters.redis_registry import RedisRegistry, RegistrySink
+from stream_guard.adapters.topics import TopicAdmin, plan_topics, require
 from stream_guard.app.health import HealthState
 from stream_guard.app.logs import configure_logs
 from stream_guard.app.operations import Operations
@@ -72,6 +73,9 @@ def main() -> int:
     try:
         settings = load_settings()
         policy = load_policy(settings.policy)
+        if settings.kafka.verify_topics:  # a consumer of topics that do not exist would wait without a word
+            with TopicAdmin(settings) as admin:
+                require(admin.verify(plan_topics(settings)))
     except StreamGuardError as error:
         sys.stderr.write(f"stream-guard: {error}\n")
         return 1

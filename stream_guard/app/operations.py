@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from stream_guard.adapters.jsonl import time_text
+from stream_guard.encode import time_text
 from stream_guard.decode import encode_operation
 from stream_guard.errors import StateUnavailableError, StreamGuardError
 from stream_guard.ports import Topic

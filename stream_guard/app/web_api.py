@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 from aiohttp import web
 
-from stream_guard.adapters.jsonl import time_seconds
+from stream_guard.encode import time_seconds
 from stream_guard.app.operations import InvalidRequestError, Request
 from stream_guard.records import DEFAULT_TENANT, Json
 

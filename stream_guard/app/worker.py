@@ -141,16 +141,17 @@ class Worker:
         app.on_partitions_revoked.connect(revoked)  # type: ignore[arg-type] # mode calls it like this
         app.on_partitions_assigned.connect(assigned)  # type: ignore[arg-type] # as above
 
-    async def run(self) -> None:
-        """Run until SIGTERM or SIGINT.
+    async def run(self, stop: asyncio.Event | None = None) -> None:
+        """Run until SIGTERM or SIGINT, or until `stop` is set where the caller gives one.
 
         Raises:
             StreamGuardError: work could not go on.
         """
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        if stop is None:
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop.set)
         self.partitions.failed = loop.create_future()
         guard = LoopGuard(self._settings.runtime.watchdog_seconds)
         guard.start()

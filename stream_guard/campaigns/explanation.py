@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stream_guard.records import Suspicion
 
 _AGREEMENT_PER_FAMILY = 0.5
+_BREADTH_PER_DOUBLING, _MAX_BREADTH = 0.25, 1.5
 _DIGITS = 6
 
 
@@ -48,6 +49,16 @@ def explain(suspicions: Sequence[Suspicion]) -> tuple[float, tuple[Evidence, ...
                 float(len(families)),
                 1.0,
                 f"suspicious groups of {len(families)} independent kinds agree: {names}",
+            )
+        )
+    if len(suspicions) > 1:
+        evidence.append(
+            Evidence(
+                "breadth",
+                round(min(_BREADTH_PER_DOUBLING * math.log2(len(suspicions)), _MAX_BREADTH), _DIGITS),
+                float(len(suspicions)),
+                1.0,
+                f"{len(suspicions)} groups with the same profile are suspicious at once",
             )
         )
     evidence.sort(key=lambda term: (-abs(term.contribution), term.signal))

@@ -15,7 +15,7 @@ from stream_guard.clusters.signal import Signal
 from stream_guard.records import DAY_BINS, Evidence, Flag, Kind, Suspicion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -130,7 +130,7 @@ class AccountJudge:
         self,
         tenant: str,
         rows: NDArray[np.void],
-        keys: Sequence[str],
+        key_of: Callable[[int], str],
         now: float,
         partition: int,
         partitions: int,
@@ -163,7 +163,7 @@ class AccountJudge:
                     log_odds=float(sum(term.contribution for term in evidence)),
                     evidence=tuple(evidence),
                     rows=rows[index : index + 1],
-                    keys=[keys[index]],
+                    keys=[key_of(index)],
                     anchors=(),
                     names={},
                 )

@@ -16,7 +16,7 @@ from stream_guard.records import Kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAMPLE_MEMBERS = 2_048  # statistics of a larger group come from the members with the smallest hashes
+SAMPLE_MEMBERS = 1_024  # statistics of a larger group come from the members with the smallest hashes
 
 _SINGLE = (
     Kind.PAYMENT,
@@ -66,6 +66,12 @@ class Groups:
         inside = np.arange(int(size.sum())) - np.repeat(start, size)
         return Groups(self.fingerprint, size, start, self.member[np.repeat(self.start, size) + inside])
 
+    def subset(self, chosen: NDArray[np.bool_]) -> Groups:
+        """Some of the groups."""
+        size = self.size[chosen]
+        start = np.concatenate(([0], np.cumsum(size)[:-1])).astype(np.int64)
+        return Groups(self.fingerprint[chosen], size, start, self.member[np.repeat(chosen, self.size)])
+
     def members(self, group: int) -> NDArray[np.int64]:
         """Members of one group."""
         return self.member[self.start[group] : self.start[group] + self.size[group]]
@@ -85,35 +91,32 @@ def form_groups(rows: NDArray[np.void], min_members: int, partition: int, partit
         partition: the fingerprints with `mix(fingerprint) % partitions == partition` are ours.
         partitions: number of clusters partitions.
     """
-    columns = [(kind, rows["values"][:, kind]) for kind in _SINGLE]
+    everyone = np.arange(len(rows))
+    columns = [(kind, everyone, np.ascontiguousarray(rows["values"][:, kind])) for kind in _SINGLE]
     columns += [
-        (pair, _combine(rows["values"][:, first], rows["values"][:, second])) for pair, first, second in _PAIRS
+        (pair, everyone, _combine(rows["values"][:, first], rows["values"][:, second]))
+        for pair, first, second in _PAIRS
     ]
-    columns += [
-        (kind, rows[name][:, column]) for kind, name in _SEVERAL for column in range(rows[name].shape[1])
-    ]
+    columns += [(kind, np.repeat(everyone, rows[name].shape[1]), rows[name].ravel()) for kind, name in _SEVERAL]
     fingerprints, members = [], []
-    for kind, values in columns:
+    for kind, owner, values in columns:
         known = np.flatnonzero(values)
         fingerprints.append((np.uint64(kind) << np.uint64(32)) | values[known])
-        members.append(known)
+        members.append(owner[known])
     fingerprint = np.concatenate(fingerprints)
     member = np.concatenate(members)
+    mixed = (fingerprint * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
+    bucket = (mixed >> np.uint64(11)).astype(np.int64)  # 20 bits: most values that few accounts show go here, unsorted
+    keep = np.bincount(bucket, minlength=1 << 20)[bucket] >= min_members
     if partitions > 1:
-        mine = owner_of(fingerprint, partitions) == partition
-        fingerprint, member = fingerprint[mine], member[mine]
-    order = np.argsort(fingerprint, kind="stable")
+        keep &= mixed % np.uint64(partitions) == np.uint64(partition)
+    fingerprint, member = fingerprint[keep], member[keep]
+    order = np.argsort(fingerprint, kind="stable")  # members stay ascending
     fingerprint, member = fingerprint[order], member[order]
-    unique, start, size = np.unique(fingerprint, return_index=True, return_counts=True)
-    large = size >= min_members
-    keep = np.repeat(large, size)
-    size = size[large]
-    # An account lists each address and template once and columns are visited in order, so only the order inside a
-    # group may be off where several columns feed one kind; sort by member there.
-    member = member[keep]
-    group = np.repeat(np.arange(len(size)), size)
-    member = member[np.lexsort((member, group))]
-    return Groups(unique[large], size, np.concatenate(([0], np.cumsum(size)[:-1])).astype(np.int64), member)
+    start = np.flatnonzero(np.concatenate(([True], fingerprint[1:] != fingerprint[:-1]))) if len(order) else order
+    size = np.diff(np.append(start, len(fingerprint)))
+    groups = Groups(fingerprint[start], size, start, member)
+    return groups.subset(size >= min_members)
 
 
 def owner_of(fingerprint: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:

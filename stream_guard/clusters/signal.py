@@ -28,6 +28,7 @@ _BINS = 64
 _MEMORY = 20_000.0  # group observations after which the older half weighs half
 _READY = 200.0  # observations before the population may move the ramp
 _QUANTILE = 0.95
+_MAX_SHIFT = 0.5  # of the ramp: whoever trains the population gains no more than this
 
 
 class Signal(AnomalyDetector):
@@ -88,10 +89,8 @@ class Signal(AnomalyDetector):
         total = self.seen
         if total < _READY or not self.adapts:
             return self.honest
-        position = float(np.searchsorted(np.cumsum(self._histogram), _QUANTILE * total) + 1) / _BINS
-        return self.honest + position * (self.attack - self.honest) if self._histogram[0] < _QUANTILE * total else (
-            self.honest
-        )
+        position = float(np.searchsorted(np.cumsum(self._histogram), _QUANTILE * total)) / _BINS
+        return self.honest + min(position, _MAX_SHIFT) * (self.attack - self.honest)
 
     def learn_one(self, x: dict[str, float]) -> None:
         """Learn one group that is presumed honest."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_guard.clusters.accounts_alone import AccountJudge
 from stream_guard.clusters.forest import GroupForest
-from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of
+from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of, owner_of
 from stream_guard.clusters.own_past import OwnPast
 from stream_guard.clusters.population import Population
 from stream_guard.clusters.rows import RowStore
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _CLASS_KINDS = frozenset({Kind.EMAIL_CLASS, Kind.ASN_CLASS, Kind.PLAN, Kind.COUNTRY, Kind.LANGUAGE, Kind.MODEL})
 _MAX_NAMES = 100_000
 _HONEST_MARGIN = 2.0  # only groups this far below suspicion teach what honest groups look like
+_FLAGGED_SHARE = 0.1  # nothing is learned from a group of which this share is under suspicion
+_TURNS = 6  # a quiet group, and the population, are looked at in every sixth evaluation
+_HOT_SHARE = 0.1  # a group of which this share was active since the last evaluation is looked at now
 _DECLARED = -1.0  # groups that are openly one institution say little about what undeclared groups look like
 _FOREST_SAMPLE = 25
 _ANCHOR_SHARE = 0.5
@@ -58,6 +61,8 @@ class _Tenant:
     forest: GroupForest
     own_past: OwnPast
     judge: AccountJudge
+    population: Population | None = None
+    suspected: frozenset[int] = frozenset()
 
 
 class ClustersStage:
@@ -76,13 +81,13 @@ class ClustersStage:
         self._partitions = partitions
         self._policy = policy
         self._tenants: dict[str, _Tenant] = {}
-        self._class_names: tuple[int, dict[str, NDArray[np.uint32]]] = (-1, {})
+        self._classes: dict[str, NDArray[np.uint32]] = {}
 
     def apply(self, epoch: int, deltas: Sequence[DeltaBundle]) -> SuspicionBundle | None:
         """Merge the deltas of one epoch; judge when an evaluation is due."""
         for delta in deltas:
             self.store.merge(delta)
-            self._remember(delta.names)
+            self.remember(delta.names)
         now = (epoch + 1) * self._policy.epochs.epoch_seconds
         if not any(len(delta.rows) for delta in deltas):
             return None  # an empty epoch is known only to some partitionings; judging there would tell them apart
@@ -112,6 +117,7 @@ class ClustersStage:
             suspicions += found
             suspect[members] = True
         self.store.suspect[: len(live)] = suspect
+        self.store.touched[:] = False
         return SuspicionBundle(self.partition, epoch, suspicions, traffic)
 
     def _judge(
@@ -120,23 +126,26 @@ class ClustersStage:
         """Suspicions of one tenant, and the slots of the accounts behind them."""
         models = self._models(tenant)
         limits = self._policy.clusters
-        honest = ~self.store.suspect[slots]
-        population = Population.of(rows[honest] if honest.sum() >= 100 else rows)
-        classes = self._classes()
+        turn = int(self.evaluated_at // self._policy.epochs.evaluate_seconds) % _TURNS
+        if turn == 0 or models.population is None:
+            honest = ~self.store.suspect[slots]
+            models.population = Population.of(rows[honest] if honest.sum() >= 100 else rows)
+        population = models.population
         groups = form_groups(rows, limits.min_members, self.partition, self._partitions)
+        groups = self._due(models, groups, self.store.touched[slots])
         found: list[Suspicion] = models.judge.judge(
             tenant,
             rows,
-            [self.store.keys[slot] for slot in slots.tolist()],
+            lambda index: self.store.keys[slots[index]],
             now,
             self.partition,
             self._partitions,
-            classes,
+            self._classes,
         )
         alone = {suspicion.value for suspicion in found}
         if not len(groups):
             return found, np.zeros(0, np.int64)
-        view = GroupView(rows, groups.sample(), population, now, classes)
+        view = GroupView(rows, groups.sample(), population, now, self._classes)
         columns = {signal.name: signal.measure(view) for signal in models.signals if signal.measure is not None}
         scale = groups.size / np.minimum(groups.size, SAMPLE_MEMBERS)
         per_hour = view.total(view.per_hour) * scale
@@ -145,9 +154,11 @@ class ClustersStage:
         terms, total = self._terms(models.signals, columns, len(groups))
         total = self._rarity(models, columns, terms, total)
 
-        suspicious = total >= limits.suspect_log_odds
+        held = np.isin(groups.fingerprint, np.fromiter(models.suspected, np.uint64, len(models.suspected)))
+        suspicious = total >= limits.suspect_log_odds - limits.suspect_hysteresis * held
         declared = terms["institution"] + terms["one_organisation"] < _DECLARED
-        learn = (total < limits.suspect_log_odds - _HONEST_MARGIN) & ~declared
+        flagged = view.total(self.store.suspect[slots][view.groups.member]) >= _FLAGGED_SHARE * view.groups.size
+        learn = (total < limits.suspect_log_odds - _HONEST_MARGIN) & ~declared & ~flagged
         for signal in models.signals:
             telling = learn & ~np.isin(view.kind, list(signal.own_kinds)) if signal.own_kinds else learn
             if signal.name != "rarity":
@@ -156,9 +167,9 @@ class ClustersStage:
             [fingerprint for fingerprint, calm in zip(fingerprints, ~suspicious, strict=True) if calm],
             per_hour[~suspicious],
         )
-        models.own_past.forget(set(fingerprints))
         self._learn_forest(models, columns, groups, learn)
 
+        models.suspected = frozenset(groups.fingerprint[suspicious].tolist())
         chosen = np.flatnonzero(suspicious)
         chosen = np.sort(chosen[np.argsort(-total[chosen], kind="stable")][: limits.max_suspicions])
         for group in chosen.tolist():
@@ -171,6 +182,16 @@ class ClustersStage:
         members = np.concatenate([groups.members(group) for group in chosen.tolist()]) if len(chosen) else chosen
         lonely = np.flatnonzero(np.isin(rows["account"] & np.uint64(0xFFFFFFFF), list(alone))) if alone else chosen[:0]
         return found, slots[np.union1d(members, lonely)]
+
+    def _due(self, models: _Tenant, groups: Groups, touched: NDArray[np.bool_]) -> Groups:
+        """Groups to judge now: those with news, those under suspicion, and a rotating part of the rest."""
+        if not len(groups):
+            return groups
+        news = np.add.reduceat(touched[groups.member], groups.start, dtype=np.int64) >= _HOT_SHARE * groups.size
+        turn = int(self.evaluated_at // self._policy.epochs.evaluate_seconds) % _TURNS
+        rest = owner_of(groups.fingerprint, _TURNS) == turn
+        suspected = np.isin(groups.fingerprint, np.fromiter(models.suspected, np.uint64, len(models.suspected)))
+        return groups.subset(news | rest | suspected)
 
     def _terms(
         self, signals: Sequence[Signal], columns: Mapping[str, Floats], groups: int
@@ -258,25 +279,16 @@ class ClustersStage:
             )
         return self._tenants[tenant]
 
-    def _classes(self) -> dict[str, NDArray[np.uint32]]:
-        """Hashes of the class names that the signals ask for."""
-        if self._class_names[0] == len(self.names):
-            return self._class_names[1]
-        found: dict[str, list[int]] = {}
-        for (kind, value), name in self.names.items():
-            if kind in {Kind.EMAIL_CLASS, Kind.ASN_CLASS, Kind.PLAN}:
-                found.setdefault(name.lower(), []).append(value)
-        self._class_names = (
-            len(self.names),
-            {name: np.asarray(values, np.uint32) for name, values in found.items()},
-        )
-        return self._class_names[1]
-
-    def _remember(self, names: Mapping[tuple[int, int], str]) -> None:
+    def remember(self, names: Mapping[tuple[int, int], str]) -> None:
+        """Keep readable names, and find the hashes of the class names that the signals ask for."""
         for key, name in names.items():
-            if key not in self.names and (key[0] in _CLASS_KINDS or len(self.names) < _MAX_NAMES):
-                self.names[key] = name
-                self.new_names.add(key)
+            if key in self.names or (key[0] not in _CLASS_KINDS and len(self.names) >= _MAX_NAMES):
+                continue
+            self.names[key] = name
+            self.new_names.add(key)
+            if key[0] in {Kind.EMAIL_CLASS, Kind.ASN_CLASS}:
+                known = self._classes.get(name.lower(), np.zeros(0, np.uint32))
+                self._classes[name.lower()] = np.append(known, np.uint32(key[1]))
 
     def dump_models(self) -> bytes:
         """Everything beside the rows, as msgpack."""

@@ -139,7 +139,8 @@ class ClustersNode:
                 if key[:1] == b"r":
                     self.stage.store.load(state)
                 elif key[:1] == b"n":
-                    self.stage.names[int(key[1:3]), int(key[3:], 16)] = state.decode("utf-8", "surrogatepass")
+                    name = state.decode("utf-8", "surrogatepass")
+                    self.stage.remember({(int(key[1:3]), int(key[3:], 16)): name})
             except StateError:
                 self._cold_starts += 1
         if _MODELS_KEY in states:
@@ -147,6 +148,7 @@ class ClustersNode:
                 self.stage.load_models(states[_MODELS_KEY])
             except StateError:
                 self._cold_starts += 1
+        self.stage.new_names.clear()
         if meta is not None:
             state = msgspec.msgpack.decode(meta, strict=False)
             if state.get("version") == META_VERSION:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stream_guard.adapters.jsonl import campaign_object, decision_object
+from stream_guard.encode import campaign_object, decision_object
 from stream_guard.adapters.redis_control import Engaged
 from stream_guard.app.operations import Operations
 from stream_guard.errors import ServiceUnavailableError, StateUnavailableError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stream_guard.adapters import jsonl
+from stream_guard import encode as jsonl
 from stream_guard.adapters.publish import ALERTS, CAMPAIGNS, DECISIONS, RecordFiles, read_records
 from stream_guard.decisions import evidence_hash
 from stream_guard.errors import DecodeError, InputError

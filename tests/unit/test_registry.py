@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from stream_guard.adapters.jsonl import campaign_object, decision_object
+from stream_guard.encode import campaign_object, decision_object
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KEY, KillSwitch
 from stream_guard.adapters.redis_limits import RedisLimits
