@@ -72,7 +72,7 @@ class RecordFiles:
 
 
 def read_records(path: Path, parse: Callable[[bytes], Record]) -> Iterator[Record]:
-    """Read one of the files back, for example with `jsonl.parse_alert`.
+    """Read one of the files back, for example with `encode.parse_alert`.
 
     Raises:
         InputError: the file cannot be opened, or a line is not what it should be.

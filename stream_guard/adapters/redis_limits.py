@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from stream_guard.encode import time_text
 from stream_guard.adapters.redis_control import KEY, answering, tag
+from stream_guard.encode import time_text
 from stream_guard.records import Action, Decision, DecisionStatus, Scope
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from stream_guard.encode import alert_object, campaign_object, decision_object
 from stream_guard.adapters.redis_control import answering, tag
+from stream_guard.encode import alert_object, campaign_object, decision_object
 from stream_guard.records import AlertStatus, DecisionStatus, Json
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from stream_guard.encode import time_text
 from stream_guard.decode import encode_operation
+from stream_guard.encode import time_text
 from stream_guard.errors import StateUnavailableError, StreamGuardError
 from stream_guard.ports import Topic
 from stream_guard.records import DEFAULT_TENANT, DecisionStatus, FeedbackLabel, Json, Operation, Scope

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 from aiohttp import web
 
-from stream_guard.encode import time_seconds
 from stream_guard.app.operations import InvalidRequestError, Request
+from stream_guard.encode import time_seconds
 from stream_guard.records import DEFAULT_TENANT, Json
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stream_guard.encode import campaign_object, decision_object
 from stream_guard.adapters.redis_control import Engaged
 from stream_guard.app.operations import Operations
+from stream_guard.encode import campaign_object, decision_object
 from stream_guard.errors import ServiceUnavailableError, StateUnavailableError
 from stream_guard.records import DecisionStatus, Json
 from tests.support.made import AT, campaign, decision

@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from stream_guard.encode import campaign_object, decision_object
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KEY, KillSwitch
 from stream_guard.adapters.redis_limits import RedisLimits
 from stream_guard.adapters.redis_registry import AUDIT_KEY, ENDED_SECONDS, RedisRegistry, RegistrySink
+from stream_guard.encode import campaign_object, decision_object
 from stream_guard.ports import Output
 from stream_guard.records import AlertStatus, DecisionStatus, Json
 from tests.support.made import AT, alert, campaign, decision
