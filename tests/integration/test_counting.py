@@ -157,20 +157,19 @@ def test_a_suspended_worker_never_overwrites_its_successor(cluster: Cluster) -> 
     check_counts(cluster, expected)
 
 
-def test_a_redis_that_lost_everything_is_filled_again(cluster: Cluster) -> None:
-    expected = feed(cluster, 20_000, seed=10)
-    cluster.start_worker()
-    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
-    for key in list(cluster.redis.scan_iter(f"sg:{{{cluster.group}*", count=5_000)):
-        cluster.redis.delete(key)
-    cluster.produce([(b"acct-new", b'{"account_id":"acct-new","ts":1760000000}')])
-    cluster.produce([(b"acct-%d" % number, b'{"account_id":"acct-%d","ts":1}' % number) for number in range(50)])
+def test_a_redis_that_lost_everything_is_filled_again(own_cluster: Cluster) -> None:
+    expected = feed(own_cluster, 20_000, seed=10)
+    own_cluster.start_worker()
+    own_cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    own_cluster.redis.flushdb()
+    own_cluster.produce([(b"acct-new", b'{"account_id":"acct-new","ts":1760000000}')])
+    own_cluster.produce([(b"acct-%d" % number, b'{"account_id":"acct-%d","ts":1}' % number) for number in range(50)])
     for number in range(50):
         key = b"acct-%d" % number
         expected[key] = b"%d" % (int(expected.get(key, b"0")) + 1)
     expected[b"acct-new"] = b"1"
-    cluster.wait_until_drained(DRAIN_SECONDS, STAGES[:1])
-    assert cluster.lazy_states("accounts", Topic.QUERIES) == expected
+    own_cluster.wait_until_drained(DRAIN_SECONDS, STAGES[:1])
+    assert own_cluster.lazy_states("accounts", Topic.QUERIES) == expected
 
 
 def test_malformed_records_do_not_stop_a_partition(cluster: Cluster) -> None:

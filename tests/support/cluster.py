@@ -140,9 +140,10 @@ class Cluster:
             bootstrap_servers=self.bootstrap, consumer_timeout_ms=10_000, auto_offset_reset="earliest"
         )
         partitions = [TopicPartition(self.name(topic), number) for number, end in ends.items() if end > 0]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning()
         records: list[tuple[bytes | None, bytes]] = []
+        if partitions:
+            consumer.assign(partitions)
+            consumer.seek_to_beginning()
         while any(consumer.position(partition) < ends[partition.partition] for partition in partitions):
             for batch in consumer.poll(1_000).values():
                 records.extend((record.key, record.value) for record in batch)
