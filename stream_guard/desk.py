@@ -144,5 +144,3 @@ class Desk:
             self.alerts.load(books["alerts"])
             self.decisions.load(books["decisions"])
             self.campaigns.traffic = {tenant: tuple(value) for tenant, value in books["traffic"].items()}
-
-

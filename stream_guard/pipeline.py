@@ -100,11 +100,7 @@ class Pipeline:
             self.counts.duplicates += epoch.duplicates
             self.counts.limited += epoch.limited
             number = epoch.delta.epoch
-            bundles = [
-                bundle
-                for stage in self._clusters
-                if (bundle := stage.apply(number, [epoch.delta])) is not None
-            ]
+            bundles = [bundle for stage in self._clusters if (bundle := stage.apply(number, [epoch.delta])) is not None]
             for stage in self._clusters:
                 stage.store.dirty.clear()
             self._accounts.dirty.clear()

@@ -7,13 +7,15 @@ time in seconds, shares are in [0, 1], log-odds are natural logarithms.
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream_guard.errors import ConfigurationError
 from stream_guard.records import Action
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]

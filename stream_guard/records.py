@@ -103,10 +103,10 @@ SKETCH = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Decoded `query` records of one partition as columns of equal length n, in arrival order.
+    r"""Decoded `query` records of one partition as columns of equal length n, in arrival order.
 
     Attributes:
-        key: `account_id`, or `tenant + "\\x1f" + account_id` outside the default tenant.
+        key: `account_id`, or `tenant + "\x1f" + account_id` outside the default tenant.
         event: 64-bit hash of tenant and `event_id`.
         ts: event time, Unix seconds.
         created_at: sign-up, Unix seconds; NaN when unknown.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from river.base import AnomalyDetector
@@ -48,7 +48,7 @@ class EwGaussianTail(AnomalyDetector):
         """Whether at least one feature has passed its grace period."""
         return any(count >= self.grace_period for _, _, count in self._state.values())
 
-    def learn_one(self, x: dict[str, float]) -> None:
+    def learn_one(self, x: Mapping[Any, float]) -> None:
         """Fold one observation in; values that are not finite are passed over."""
         for name, value in x.items():
             if math.isfinite(value):
@@ -62,7 +62,7 @@ class EwGaussianTail(AnomalyDetector):
             if len(finite):
                 self._fold(name, finite)
 
-    def score_one(self, x: dict[str, float]) -> float:
+    def score_one(self, x: Mapping[Any, float]) -> float:
         """Surprise in [0, 1); changes nothing."""
         squares = [
             (value - mean) ** 2 / (var + _FLOOR + 1e-4 * mean * mean)

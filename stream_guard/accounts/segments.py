@@ -54,7 +54,7 @@ class Segments:
         return np.asarray(np.add.reduceat(values, self.start, axis=0, dtype=np.float64))
 
 
-def ew_fold(
+def ew_fold(  # noqa: PLR0913, PLR0917 - a kernel over columns; each column is an argument
     mean: Floats, var: Floats, seen: NDArray[np.bool_], segments: Segments, values: Floats, fading_factor: float
 ) -> tuple[Floats, Floats]:
     """Fold each segment's values into exponentially weighted means and variances.
@@ -81,4 +81,3 @@ def ew_fold(
     first = segments.sum(weight * deviation)
     second = segments.sum(weight * deviation * deviation) + keep * np.where(seen, var, 0.0)
     return base + first, np.maximum(second - first * first, 0.0)
-

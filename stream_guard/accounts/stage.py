@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -230,4 +230,5 @@ def _take_waiting(
 def _concatenate(batches: Sequence[EventBatch]) -> EventBatch:
     if len(batches) == 1:
         return batches[0]
-    return EventBatch(key=(), **{name: np.concatenate([getattr(batch, name) for batch in batches]) for name in _COLUMNS})
+    columns: dict[str, Any] = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in _COLUMNS}
+    return EventBatch(key=(), **columns)

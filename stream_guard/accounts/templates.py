@@ -23,7 +23,7 @@ _BLOOM_CAPACITY = _BITS // 6  # one hash function: at most about 15 % false posi
 _MOST_COUNTED = 64  # a template that was left behind must be able to make room
 
 
-def learn_templates(
+def learn_templates(  # noqa: PLR0913, PLR0917 - a kernel over columns; each column is an argument
     templates: NDArray[np.uint32],
     counts: NDArray[np.uint32],
     bloom: NDArray[np.uint8],

@@ -26,9 +26,9 @@ _DIGITS = 6
 
 def explain(suspicions: Sequence[Suspicion]) -> tuple[float, tuple[Evidence, ...]]:
     """Log-odds of joined suspicions, and the evidence that adds up to them, largest first."""
-    weights = np.array([
-        math.sqrt(len(suspicion.rows)) * math.exp(min(suspicion.log_odds, 4.0) / 2.0) for suspicion in suspicions
-    ])
+    weights = np.array(
+        [math.sqrt(len(suspicion.rows)) * math.exp(min(suspicion.log_odds, 4.0) / 2.0) for suspicion in suspicions]
+    )
     weights /= weights.sum()
     terms: dict[str, list[tuple[float, Evidence]]] = {}
     for weight, suspicion in zip(weights.tolist(), suspicions, strict=True):

@@ -163,9 +163,7 @@ class Ledger:
         )
 
     def _join(self, row: np.void, now: float) -> MemberState:
-        member = MemberState(
-            joined_at=now, left_at=None, membership=0.0, events=0, output_tokens=0.0, capability=[]
-        )
+        member = MemberState(joined_at=now, left_at=None, membership=0.0, events=0, output_tokens=0.0, capability=[])
         created = float(row["created_at"])
         if created < self.first_seen - _ESTABLISHED_SECONDS:  # an old account has a past that is not this campaign's
             member.base_events = int(row["events"])

@@ -75,14 +75,14 @@ def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequen
         for kind, value, _, share in suspicion.anchors:
             elsewhere[kind, value] = max(share, elsewhere.get((kind, value), 0.0))
     by_family: dict[str, tuple[float, Floats]] = {}
-    for (kind, value), outside in sorted(elsewhere.items()):
+    for (kind, value), share in sorted(elsewhere.items()):
         shown, known = _shows(rows, kind, value)
         if not (known & core).any():
             continue
         inside = float(shown[known & core].mean())
         if inside < _PROFILE_SHARE:
             continue
-        inside, outside = np.clip(inside, _SMOOTH, 1 - _SMOOTH), np.clip(outside, _SMOOTH / 10, 1 - _SMOOTH)
+        inside, outside = np.clip(inside, _SMOOTH, 1 - _SMOOTH), np.clip(share, _SMOOTH / 10, 1 - _SMOOTH)
         term = np.where(
             shown,
             np.clip(np.log(inside / outside), 0.0, _MAX_FOR),

@@ -89,9 +89,7 @@ class CampaignsStage:
         return None
 
     def _apply_tenant(self, tenant: str, epoch: int, now: float, suspicions: list[Suspicion]) -> list[Campaign]:
-        groups = [
-            [suspicions[index] for index in group] for group in group_suspicions(suspicions, self._policy)
-        ]
+        groups = [[suspicions[index] for index in group] for group in group_suspicions(suspicions, self._policy)]
         live = [ledger for ledger in self.ledgers.values() if ledger.tenant == tenant and ledger.merged_into is None]
         matching = match(
             [

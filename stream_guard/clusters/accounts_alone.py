@@ -126,7 +126,7 @@ class AccountJudge:
     def __init__(self, policy: Accounts) -> None:
         self._policy = policy
 
-    def judge(
+    def judge(  # noqa: PLR0913, PLR0917 - what one partition knows about one tenant, each part independent
         self,
         tenant: str,
         rows: NDArray[np.void],
@@ -171,9 +171,7 @@ class AccountJudge:
         return found
 
 
-def account_columns(
-    rows: NDArray[np.void], now: float, classes: Mapping[str, NDArray[np.uint32]]
-) -> dict[str, Floats]:
+def account_columns(rows: NDArray[np.void], now: float, classes: Mapping[str, NDArray[np.uint32]]) -> dict[str, Floats]:
     """The statistics behind `ACCOUNT_SIGNALS`, one value a row; NaN where unknown."""
     idle = now - rows["last_ts"]
     hour = rows["rate_1h"] * np.exp(-idle / 3_600.0)

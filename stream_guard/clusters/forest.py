@@ -64,12 +64,13 @@ class GroupForest:
         """Scores of some groups; NaN until ready. About 20 microseconds a group."""
         if not self.ready:
             return np.full(len(features), np.nan)
-        return np.array([self._trees.score_one(dict(enumerate(vector))) for vector in features])
+        score = self._trees.score_one
+        return np.array([score(dict(enumerate(vector))) for vector in features])  # type: ignore[no-untyped-call] # River's
 
     def learn(self, features: Sequence[Sequence[float]]) -> None:
         """Learn groups that are presumed honest."""
         for vector in features:
-            self._trees.learn_one(dict(enumerate(vector)))
+            self._trees.learn_one(dict(enumerate(vector)))  # type: ignore[no-untyped-call] # River's
             self._window.append(list(vector))
             if len(self._window) == _WINDOW:
                 self._before, self._window = self._window, []

@@ -55,9 +55,7 @@ class RowStore:
             return
         accounts = delta.rows["account"].tolist()
         get = self._slots.get
-        slots = np.fromiter(
-            (get(account, -1) for account in accounts), np.int64, len(accounts)
-        )
+        slots = np.fromiter((get(account, -1) for account in accounts), np.int64, len(accounts))
         for position in np.flatnonzero(slots < 0).tolist():
             slots[position] = self._slot(accounts[position], delta.keys[position])
         newer = delta.rows["events"] >= self.rows["events"][slots]

@@ -8,7 +8,7 @@ fixed limits, so that no single outlier moves it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from river.base import AnomalyDetector
@@ -53,7 +53,7 @@ class Signal(AnomalyDetector):
     (0.0, 1.5)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a signal is a table of numbers, and River clones by parameter
         self,
         name: str = "value",
         honest: float = 0.0,
@@ -92,7 +92,7 @@ class Signal(AnomalyDetector):
         position = float(np.searchsorted(np.cumsum(self._histogram), _QUANTILE * total)) / _BINS
         return self.honest + min(position, _MAX_SHIFT) * (self.attack - self.honest)
 
-    def learn_one(self, x: dict[str, float]) -> None:
+    def learn_one(self, x: Mapping[Any, float]) -> None:
         """Learn one group that is presumed honest."""
         if self.name in x:
             self.learn_many(np.array([x[self.name]], np.float64))
@@ -101,12 +101,12 @@ class Signal(AnomalyDetector):
         """Learn many groups that are presumed honest; NaN is passed over."""
         position = (values[np.isfinite(values)] - self.honest) / (self.attack - self.honest)
         slot = np.clip(np.ceil(position * _BINS), 0, _BINS - 1).astype(np.int64)
-        counts = np.asarray(self._histogram) + np.bincount(slot, minlength=_BINS)
+        counts: Floats = np.asarray(self._histogram) + np.bincount(slot, minlength=_BINS)
         while counts.sum() > 2.0 * _MEMORY:
             counts *= 0.5
         self._histogram = counts.tolist()
 
-    def score_one(self, x: dict[str, float]) -> float:
+    def score_one(self, x: Mapping[Any, float]) -> float:
         """Contribution of one group; 0 when the feature is missing."""
         value = x.get(self.name, float("nan"))
         return float(self.score_many(np.array([value], np.float64))[0])

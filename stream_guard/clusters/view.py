@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,13 +64,13 @@ class GroupView:
         self._member = groups.member
         self._of = np.repeat(np.arange(len(groups)), groups.size)
         self._top: dict[Kind, Top] = {}
-        self._columns: dict[str, NDArray[np.generic]] = {}
+        self._columns: dict[str, NDArray[Any]] = {}
         self._once: dict[str, Floats] = {}
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def column(self, name: str) -> NDArray[np.generic]:
+    def column(self, name: str) -> NDArray[Any]:
         """One field of the members' rows, group after group."""
         if name not in self._columns:
             self._columns[name] = np.ascontiguousarray(self.all_rows[name])[self._member]
@@ -105,7 +105,7 @@ class GroupView:
             self._once[name] = measure(self)
         return self._once[name]
 
-    def spread(self, of_groups: NDArray[np.generic]) -> NDArray[np.generic]:
+    def spread(self, of_groups: NDArray[Any]) -> NDArray[Any]:
         """Give each member its group's value."""
         return np.asarray(of_groups[self._of])
 

@@ -90,9 +90,7 @@ class DecisionBook:
             if decision.alert_id == alert_id
         ]
 
-    def _decide(
-        self, standing: Standing, traffic: tuple[int, float], now: float
-    ) -> Iterable[tuple[str, Decision]]:
+    def _decide(self, standing: Standing, traffic: tuple[int, float], now: float) -> Iterable[tuple[str, Decision]]:
         alert = standing.alert
         rung = rung_for(alert, self._policy)
         if rung is None or self._is_spared(alert.tenant, alert.subject_id, now):
@@ -108,15 +106,23 @@ class DecisionBook:
         held = "" if key in self._approved else hold_reason(rung, reach, self._policy)
         firm = [account for account in accounts if account not in set(standing.established)]
         if firm:
-            yield key, self._new(key, alert, alert.scope, alert.subject_id, rung, held or reason, now, bool(held), firm)
+            yield (
+                key,
+                self._new(
+                    key, alert, alert.scope, alert.subject_id, rung, held or reason, now, held=bool(held), accounts=firm
+                ),
+            )
         for account in standing.established:
             if account in accounts and rung.action in {Action.SLOW, Action.LIMIT, Action.SUSPEND_REQUEST}:
                 own = f"{alert.tenant}\x1f{account}\x1f{Action.VERIFY}"
                 softer = rung.model_copy(update={"action": Action.VERIFY, "requests_per_minute": None})
                 text = f"established account in {alert.subject_id}: ask its owner before limiting it"
-                yield own, self._new(own, alert, Scope.ACCOUNT, account, softer, text, now, False, [account])
+                yield (
+                    own,
+                    self._new(own, alert, Scope.ACCOUNT, account, softer, text, now, held=False, accounts=[account]),
+                )
 
-    def _new(  # noqa: PLR0913 - a decision has this many independent parts
+    def _new(  # noqa: PLR0913, PLR0917 - a decision has this many independent parts
         self,
         key: str,
         alert: Alert,
@@ -125,7 +131,8 @@ class DecisionBook:
         rung: Rung,
         reason: str,
         now: float,
-        held: bool,  # noqa: FBT001 - private, always named in the one place that reads it
+        *,
+        held: bool,
         accounts: Sequence[str],
     ) -> Decision:
         old = self.decisions.get(key)

@@ -77,7 +77,9 @@ class AccountsNode:
         for position, _ in [*decoded.releases, *decoded.feedback]:
             refused.append((position, DecodeError("wrong_topic", "belongs on another topic")))
         letters = [
-            dead_letter(envelope.topic, envelope.partition, envelope.offsets[position], error, envelope.values[position])
+            dead_letter(
+                envelope.topic, envelope.partition, envelope.offsets[position], error, envelope.values[position]
+            )
             for position, error in sorted(refused, key=lambda item: item[0])
         ]
         late = self.stage.late

@@ -73,9 +73,7 @@ class CampaignsNode:
     def process(self, prepared: PartsPrepared | OrdersPrepared) -> Output:
         """Evaluate what every source has reported, or carry out what people said."""
         messages, letters = refuse(prepared.envelope, prepared.refused)
-        outputs = (
-            self._evaluate(prepared) if isinstance(prepared, PartsPrepared) else self._carry_out(prepared)
-        )
+        outputs = self._evaluate(prepared) if isinstance(prepared, PartsPrepared) else self._carry_out(prepared)
         alerts: list[Alert] = [alert for output in outputs for alert in output.alerts]
         decisions: list[Decision] = [decision for output in outputs for decision in output.decisions]
         campaigns: dict[str, Campaign] = {
@@ -83,8 +81,7 @@ class CampaignsNode:
         }
         messages += [Message(Topic.ALERTS, alert.alert_id.encode(), encode_alert(alert)) for alert in alerts]
         messages += [
-            Message(Topic.DECISIONS, decision.decision_id.encode(), encode_decision(decision))
-            for decision in decisions
+            Message(Topic.DECISIONS, decision.decision_id.encode(), encode_decision(decision)) for decision in decisions
         ]
         self._changes += len(outputs)
         cold, self._cold_starts = self._cold_starts, 0

@@ -120,8 +120,6 @@ def _cut(source: int, epoch: int, body: list[Any]) -> list[bytes]:
 
 def _body(data: bytes) -> Any:  # noqa: ANN401 - checked by the caller's unpacking
     try:
-        return msgspec.msgpack.decode(
-            zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BODY_BYTES)
-        )
+        return msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BODY_BYTES))
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise StateError("bundle: not readable") from error

@@ -57,7 +57,7 @@ def flat_day(view: GroupView) -> Floats:
 
 
 def regular_gaps(view: GroupView) -> Floats:
-    """Mean over members of the standard deviation of ln(gap). Sessions of people: about 2; Poisson: 1.28; a timer: 0."""
+    """Mean over members of the standard deviation of ln(gap). People: about 2; Poisson: 1.28; a timer: 0."""
     deviation = np.sqrt(np.maximum(view.column("gap_var").astype(np.float64), 0.0))
     return view.mean(np.where(view.column("evidence_events") >= 10, deviation, np.nan))
 
@@ -69,7 +69,8 @@ EVEN_COUNTS = Signal(
     gain=2.5,
     loss=1.5,
     benign=1.6,
-    text="members are used too evenly: squared variation of their counts {observed:.2f}, {expected:.2f} or more among people",
+    text="members are used too evenly: squared variation of their counts {observed:.2f}, "
+    "{expected:.2f} or more among people",
     measure=even_counts,
 )
 FLAT_DAY = Signal(

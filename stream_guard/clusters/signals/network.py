@@ -47,6 +47,7 @@ LANGUAGE_MISMATCH = Signal(
     gain=1.2,
     loss=0.2,
     benign=-0.5,
-    text="languages do not fit the countries: {observed:.2f} nats above usual, at most {expected:.2f} in ordinary groups",
+    text="languages do not fit the countries: {observed:.2f} nats above usual, "
+    "at most {expected:.2f} in ordinary groups",
     measure=language_mismatch,
 )
