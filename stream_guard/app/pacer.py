@@ -108,6 +108,7 @@ class Pacer:
         if health is None:
             return
         health.dirty = runner.node.dirty
+        health.warming = health.warming and not runner.drained
         for topic, records in runner.lag().items():
             self._metrics.lag(topic, runner.partition, records)
         health.lag = sum(runner.lag().values())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +58,41 @@ def test_two_workers_find_what_a_replay_finds(
     assert outline(found(cluster)) == outline(expected)
     assert cluster.read_topic(Topic.DEAD_LETTER) == []
     assert cluster.stop() == [0, 0]
+
+
+MALFORMED: dict[str, list[bytes | None]] = {
+    "not_json": [b"{", b"\xff\xfe\x00", b'{"event_id":"x","ts":1,'],
+    "not_an_object": [b"[]", b"null", b'"text"'],
+    "missing_field": [b'{"event_id":"x","ts":1760000000000}', b'{"account_id":"x","ts":1760000000000}'],
+    "wrong_type": [b'{"event_id":7,"ts":1760000000000,"account_id":"x"}'],
+    "bad_time": [b'{"event_id":"x","ts":"yesterday","account_id":"x"}'],
+    "future_time": [b'{"event_id":"x","ts":"2099-01-01T00:00:00Z","account_id":"x"}'],
+    "unknown_type": [b'{"type":"rumour","event_id":"x","ts":1760000000000,"account_id":"x"}'],
+    "tombstone": [None],
+    "too_large": [b'{"event_id":"x","ts":1760000000000,"account_id":"x","prompt":"' + b"a" * 1_048_576 + b'"}'],
+    "wrong_topic": [b'{"type":"model_release","model":"m","at":1760000000000,"ts":1760000000000}'],
+}
+
+
+def test_malformed_records_become_dead_letters_and_change_nothing(
+    cluster: Cluster, lines: Sequence[bytes], expected: dict[str, Campaign]
+) -> None:
+    kinds = [(reason, value) for reason, values in MALFORMED.items() for value in values]
+    records: list[tuple[bytes, bytes | None]] = []
+    refused: Counter[str] = Counter()
+    for number, pair in enumerate(keyed(lines)):
+        records.append(pair)
+        if number % 100 == 0:
+            reason, value = kinds[number // 100 % len(kinds)]
+            refused[reason] += 1
+            records.append((pair[0], value))
+    cluster.produce(records)
+    cluster.start_worker()
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    letters = [json.loads(value) for _, value in cluster.read_topic(Topic.DEAD_LETTER)]
+    unique = {(letter["topic"], letter["partition"], letter["offset"]): letter["reason"] for letter in letters}
+    assert Counter(unique.values()) == refused
+    assert outline(found(cluster)) == outline(expected)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+MEBIBYTE = 1_048_576
 COUNTING = "tests.support.counting_worker"
 PRODUCT = "stream_guard.app.main"
 
@@ -75,7 +76,11 @@ class Cluster:
     def create_topics(self) -> None:
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
         wanted = {
-            self.name(topic): {"num_partitions": self.settings.topic_partitions(topic), "replication_factor": 1}
+            self.name(topic): {
+                "num_partitions": self.settings.topic_partitions(topic),
+                "replication_factor": 1,
+                "configs": {"max.message.bytes": str(2 * MEBIBYTE)},  # so that oversized records arrive at all
+            }
             for topic in Topic
         }
         admin.create_topics(wanted, wait_for_metadata=True)
@@ -86,9 +91,11 @@ class Cluster:
         admin.delete_topics([self.name(topic) for topic in Topic])
         admin.close()
 
-    def produce(self, records: Iterable[tuple[bytes, bytes]], topic: Topic = Topic.QUERIES) -> int:
+    def produce(self, records: Iterable[tuple[bytes, bytes | None]], topic: Topic = Topic.QUERIES) -> int:
         """Send (key, value) pairs through Kafka's default partitioner; how many there were."""
-        producer = KafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=50, batch_size=262_144)
+        producer = KafkaProducer(
+            bootstrap_servers=self.bootstrap, linger_ms=50, batch_size=262_144, max_request_size=2 * MEBIBYTE
+        )
         name, count = self.name(topic), 0
         for key, value in records:
             producer.send(name, key=key, value=value)
