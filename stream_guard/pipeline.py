@@ -56,6 +56,7 @@ class Pipeline:
         self._clusters = [ClustersStage(number, cluster_partitions, policy) for number in range(cluster_partitions)]
         self._feedback: list[Feedback] = []
         self._offset = 0
+        self.first_ts = float("inf")  # least event time seen
 
     @property
     def accounts(self) -> int:
@@ -78,6 +79,8 @@ class Pipeline:
         self._accounts.add(decoded.batch, first + decoded.batch_index.astype(np.int64))
         self._feedback += [feedback for _, feedback in decoded.feedback]
         self.counts.late = self._accounts.late
+        if len(decoded.batch):
+            self.first_ts = min(self.first_ts, float(decoded.batch.ts.min()))
         return self._pass_on(self._accounts.close_due()), [
             (first + position, error.reason) for position, error in decoded.refused
         ]
@@ -103,6 +106,7 @@ class Pipeline:
             bundles = [bundle for stage in self._clusters if (bundle := stage.apply(number, [epoch.delta])) is not None]
             for stage in self._clusters:
                 stage.store.dirty.clear()
+                stage.dropped.clear()
             self._accounts.dirty.clear()
             if bundles:
                 outputs.append(self.desk.evaluate(number, (number + 1) * self._seconds, bundles))

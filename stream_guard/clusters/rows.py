@@ -36,7 +36,6 @@ class RowStore:
         self.tenant: list[int] = []
         self.tenants: list[str] = []
         self.dirty: set[int] = set()
-        self.touched: NDArray[np.bool_] = np.zeros(1_024, np.bool_)  # since the last evaluation
         self.suspect: NDArray[np.bool_] = np.zeros(1_024, np.bool_)
         self._slots: dict[int, int] = {}
         self._max_rows = max_rows
@@ -58,11 +57,12 @@ class RowStore:
         slots = np.fromiter((get(account, -1) for account in accounts), np.int64, len(accounts))
         for position in np.flatnonzero(slots < 0).tolist():
             slots[position] = self._slot(accounts[position], delta.keys[position])
-        newer = delta.rows["events"] >= self.rows["events"][slots]
+        known = self.rows[slots]
+        later = np.nan_to_num(delta.rows["status_at"], nan=-np.inf) >= np.nan_to_num(known["status_at"], nan=-np.inf)
+        newer = (delta.rows["events"] > known["events"]) | ((delta.rows["events"] == known["events"]) & later)
         slots = slots[newer]
         self.rows[slots] = delta.rows[newer]
         self.dirty.update(slots.tolist())
-        self.touched[slots] = True
 
     def shrink(self) -> list[int]:
         """Forget the least valuable accounts above the bound; returns the accounts that went."""
@@ -79,7 +79,7 @@ class RowStore:
         self.rows[: len(kept)] = self.rows[kept]
         self.rows[len(kept) :] = np.zeros(1, ROW)
         self.suspect[: len(kept)] = self.suspect[kept]
-        self.touched[: len(kept)] = self.touched[kept]
+        self.suspect[len(kept) :] = False
         self.keys = [self.keys[slot] for slot in kept.tolist()]
         self.tenant = [self.tenant[slot] for slot in kept.tolist()]
         self._slots = {account: slot for slot, account in enumerate(self.live["account"].tolist())}
@@ -119,7 +119,6 @@ class RowStore:
         if slot == len(self.rows):
             self.rows = np.concatenate((self.rows, np.zeros(slot, ROW)))
             self.suspect = np.concatenate((self.suspect, np.zeros(slot, np.bool_)))
-            self.touched = np.concatenate((self.touched, np.zeros(slot, np.bool_)))
         self._slots[account] = slot
         self.keys.append(key)
         tenant = tenant_of(key)

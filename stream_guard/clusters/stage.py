@@ -12,7 +12,7 @@ from stream_guard.clusters.accounts_alone import AccountJudge
 from stream_guard.clusters.forest import GroupForest
 from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of, owner_of
 from stream_guard.clusters.own_past import OwnPast
-from stream_guard.clusters.population import Population
+from stream_guard.clusters.population import Population, StoredPopulation
 from stream_guard.clusters.rows import RowStore
 from stream_guard.clusters.signals import SIGNALS
 from stream_guard.clusters.signals.binding import FAMILIES
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _CLASS_KINDS = frozenset({Kind.EMAIL_CLASS, Kind.ASN_CLASS, Kind.PLAN, Kind.COUNTRY, Kind.LANGUAGE, Kind.MODEL})
+STATE_VERSION = 1
 _MAX_NAMES = 100_000
 _HONEST_MARGIN = 2.0  # only groups this far below suspicion teach what honest groups look like
 _FLAGGED_SHARE = 0.1  # nothing is learned from a group of which this share is under suspicion
@@ -77,6 +78,8 @@ class ClustersStage:
         self.names: dict[tuple[int, int], str] = {}
         self.models_dirty = False
         self.new_names: set[tuple[int, int]] = set()
+        self.new_populations: set[str] = set()
+        self.dropped: set[int] = set()
         self.evaluated_at = float("-inf")
         self._partitions = partitions
         self._policy = policy
@@ -88,17 +91,18 @@ class ClustersStage:
         for delta in deltas:
             self.store.merge(delta)
             self.remember(delta.names)
+        self.dropped.update(self.store.shrink())
         now = (epoch + 1) * self._policy.epochs.epoch_seconds
-        if not any(len(delta.rows) for delta in deltas):
+        if not any(len(delta.rows) for delta in deltas if delta.epoch == epoch):
             return None  # an empty epoch is known only to some partitionings; judging there would tell them apart
         if now - self.evaluated_at < self._policy.epochs.evaluate_seconds:
             return None
-        self.evaluated_at = now - now % self._policy.epochs.evaluate_seconds
+        since, self.evaluated_at = self.evaluated_at, now - now % self._policy.epochs.evaluate_seconds
         self.models_dirty = True
-        return self.evaluate(epoch, now)
+        return self.evaluate(epoch, now, since)
 
-    def evaluate(self, epoch: int, now: float) -> SuspicionBundle:
-        """Judge every group of every tenant as of `now`."""
+    def evaluate(self, epoch: int, now: float, since: float) -> SuspicionBundle:
+        """Judge every group of every tenant as of `now`; accounts active after `since` are news."""
         live = self.store.live
         active = (now - live["last_ts"] < self._policy.clusters.active_seconds) & (live["events"] > 0)
         tenant_of = np.asarray(self.store.tenant, np.int64)
@@ -113,15 +117,14 @@ class ClustersStage:
             rows = live[slots]
             per_hour = rows["rate_1h"] * np.exp(-(now - rows["last_ts"]) / 3_600.0)
             traffic[tenant] = (len(rows), float(per_hour.sum()))
-            found, members = self._judge(tenant, slots, rows, now)
+            found, members = self._judge(tenant, slots, rows, now, since)
             suspicions += found
             suspect[members] = True
         self.store.suspect[: len(live)] = suspect
-        self.store.touched[:] = False
         return SuspicionBundle(self.partition, epoch, suspicions, traffic)
 
     def _judge(
-        self, tenant: str, slots: NDArray[np.int64], rows: NDArray[np.void], now: float
+        self, tenant: str, slots: NDArray[np.int64], rows: NDArray[np.void], now: float, since: float
     ) -> tuple[list[Suspicion], NDArray[np.int64]]:
         """Suspicions of one tenant, and the slots of the accounts behind them."""
         models = self._models(tenant)
@@ -130,9 +133,12 @@ class ClustersStage:
         if turn == 0 or models.population is None:
             honest = ~self.store.suspect[slots]
             models.population = Population.of(rows[honest] if honest.sum() >= 100 else rows)
+            self.new_populations.add(tenant)
         population = models.population
         groups = form_groups(rows, limits.min_members, self.partition, self._partitions)
-        groups = self._due(models, groups, self.store.touched[slots])
+        if turn == 0:
+            models.own_past.forget(set(groups.fingerprint.tolist()))
+        groups = self._due(models, groups, rows["last_ts"] >= since)
         found: list[Suspicion] = models.judge.judge(
             tenant,
             rows,
@@ -204,9 +210,7 @@ class ClustersStage:
                 total = total + terms[signal.name]
         return terms, total
 
-    def _rarity(
-        self, models: _Tenant, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats
-    ) -> Floats:
+    def _rarity(self, models: _Tenant, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats) -> Floats:
         """Ask the forest about the groups for which its answer could matter."""
         signal = next(signal for signal in models.signals if signal.name == "rarity")
         rarity = np.full(len(total), np.nan)
@@ -233,7 +237,7 @@ class ClustersStage:
         signal.learn_many(models.forest.score(features))
         models.forest.learn(features)
 
-    def _suspicion(
+    def _suspicion(  # noqa: PLR0913, PLR0917 - private; everything that the one caller has at hand
         self,
         tenant: str,
         view: GroupView,
@@ -294,7 +298,7 @@ class ClustersStage:
         """Everything beside the rows, as msgpack."""
         return msgspec.msgpack.encode(
             {
-                "version": 1,
+                "version": STATE_VERSION,
                 "evaluated_at": self.evaluated_at,
                 "suspects": self.store.live["account"][self.store.suspect[: len(self.store)]].tolist(),
                 "tenants": {
@@ -302,6 +306,7 @@ class ClustersStage:
                         "signals": {signal.name: signal.dump() for signal in models.signals},
                         "forest": models.forest.dump(),
                         "own_past": models.own_past.dump(),
+                        "suspected": sorted(models.suspected),
                     }
                     for tenant, models in self._tenants.items()
                 },
@@ -315,17 +320,55 @@ class ClustersStage:
             StateError: another version, or not readable.
         """
         try:
-            state = msgspec.msgpack.decode(data, strict=False)
-        except msgspec.DecodeError as error:
+            state = _MODELS.decode(data)
+        except (msgspec.DecodeError, ValueError) as error:
             raise StateError("cluster models: not readable") from error
-        if not isinstance(state, dict) or state.get("version") != 1:
-            raise StateError("cluster models: unknown version")
-        self.evaluated_at = state["evaluated_at"]
-        suspects = np.asarray(state["suspects"], np.uint64)
+        if state.version != STATE_VERSION:
+            raise StateError(f"cluster models: version {state.version} is not {STATE_VERSION}")
+        self.evaluated_at = state.evaluated_at
+        suspects = np.asarray(state.suspects, np.uint64)
         self.store.suspect[: len(self.store)] = np.isin(self.store.live["account"], suspects)
-        for tenant, stored in state["tenants"].items():
+        for tenant, stored in state.tenants.items():
             models = self._models(tenant)
             for signal in models.signals:
-                signal.load(stored["signals"].get(signal.name, []))
-            models.forest.load(stored["forest"])
-            models.own_past.load({int(key): tuple(value) for key, value in stored["own_past"].items()})
+                signal.load(stored.signals.get(signal.name, []))
+            models.forest.load(stored.forest)
+            models.own_past.load(stored.own_past)
+            models.suspected = frozenset(stored.suspected)
+
+    def dump_population(self, tenant: str) -> bytes:
+        """What everyone else in a tenant looked like when it was last counted, as msgpack."""
+        population = self._models(tenant).population
+        return msgspec.msgpack.encode((STATE_VERSION, None if population is None else population.dump()))
+
+    def load_population(self, tenant: str, data: bytes) -> None:
+        """Put back what `dump_population` gave.
+
+        Raises:
+            StateError: another version, or not readable.
+        """
+        try:
+            version, population = _POPULATION.decode(data)
+            if version != STATE_VERSION:
+                raise StateError(f"population: version {version} is not {STATE_VERSION}")
+            self._models(tenant).population = None if population is None else Population.load(population)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise StateError("population: not readable") from error
+
+
+class _StoredTenant(msgspec.Struct):
+    signals: dict[str, list[float]]
+    forest: list[list[float]]
+    own_past: dict[int, tuple[float, float, int]]
+    suspected: list[int]
+
+
+class _StoredModels(msgspec.Struct):
+    version: int
+    evaluated_at: float
+    suspects: list[int]
+    tenants: dict[str, _StoredTenant]
+
+
+_MODELS = msgspec.msgpack.Decoder(_StoredModels, strict=False)
+_POPULATION = msgspec.msgpack.Decoder(tuple[int, StoredPopulation | None])

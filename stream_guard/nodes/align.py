@@ -1,8 +1,9 @@
 """Epochs of several sources, put side by side.
 
 A receiver hears from every partition of the stage before it, in whatever order. An epoch is handed on when each source
-has reported it or a later one, so the result does not depend on who was faster. A bundle of an epoch that was handed on
-before (sent again after a crash) goes with the next one: bundles are absolute, so nothing counts twice.
+has reported it or a later one, so the result does not depend on who was faster. A bundle that is sent again before its
+epoch was handed on replaces the first one; sent again afterwards, it goes along with the next epoch under its own
+number, and the receiver sees that it is an old one.
 """
 
 from __future__ import annotations
@@ -10,10 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+import msgspec
 
+from stream_guard.errors import StateError
+
+if TYPE_CHECKING:
     from stream_guard.nodes.wire import Part
+
+META_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The joined parts of one bundle, and the offset of each."""
+
+    source: int
+    epoch: int
+    data: bytes
+    offsets: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -32,61 +47,85 @@ class Aligner:
         self.next_offset: int | None = None
         self._reported: dict[int, int] = {}
         self._pending: dict[tuple[int, int], _Pending] = {}
-        self._complete: dict[int, list[tuple[int, bytes, list[int]]]] = {}
+        self._complete: dict[int, dict[int, Bundle]] = {}
+        self._again: list[Bundle] = []
 
     def offer(self, offset: int, part: Part) -> None:
         """Take one message in."""
-        self.next_offset = offset + 1
+        self.skip(offset)
         pending = self._pending.setdefault((part.source, part.epoch), _Pending())
         if pending.expected != part.parts or part.part in pending.parts:
             pending.parts.clear()  # the sender starts again
+            pending.offsets.clear()
             pending.expected = part.parts
         pending.parts[part.part] = part.data
         pending.offsets.append(offset)
         if len(pending.parts) < part.parts:
             return
-        del self._pending[part.source, part.epoch]
         data = b"".join(pending.parts[number] for number in range(part.parts))
-        epoch = max(part.epoch, self.applied + 1)
-        self._complete.setdefault(epoch, []).append((part.source, data, pending.offsets))
+        bundle = Bundle(part.source, part.epoch, data, tuple(pending.offsets))
+        for key in [key for key in self._pending if key[0] == part.source and key[1] <= part.epoch]:
+            del self._pending[key]  # a source sends one bundle after the other: what is incomplete stays so
+        if part.epoch <= self.applied:
+            self._again.append(bundle)
+        else:
+            self._complete.setdefault(part.epoch, {})[part.source] = bundle
         self._reported[part.source] = max(part.epoch, self._reported.get(part.source, -1))
 
     def skip(self, offset: int) -> None:
-        """A record that is no part passes by."""
-        self.next_offset = offset + 1
+        """A record passes by."""
+        self.next_offset = max(offset + 1, self.next_offset or 0)
 
-    def ready(self) -> list[tuple[int, list[tuple[int, bytes]]]]:
-        """Epochs that every source has passed, oldest first, each with its bundles by source."""
+    def ready(self) -> list[tuple[int, list[Bundle]]]:
+        """Epochs that every source has passed, oldest first, each with its bundles by source after old ones."""
         if len(self._reported) < self.sources:
             return []
         through = min(self._reported.values())
-        due = sorted(epoch for epoch in self._complete if epoch <= through)
         released = []
-        for epoch in due:
-            bundles = sorted(self._complete.pop(epoch), key=lambda item: item[0])
-            released.append((epoch, [(source, data) for source, data, _ in bundles]))
+        for epoch in sorted(epoch for epoch in self._complete if epoch <= through):
+            again, self._again = self._again, []
+            bundles = self._complete.pop(epoch)
+            released.append((epoch, [*again, *(bundles[source] for source in sorted(bundles))]))
             self.applied = max(self.applied, epoch)
         return released
 
     @property
     def waiting(self) -> int:
         """Bundles that wait for other sources."""
-        return sum(len(bundles) for bundles in self._complete.values()) + len(self._pending)
+        return sum(len(bundles) for bundles in self._complete.values()) + len(self._pending) + len(self._again)
 
     @property
     def resume_offset(self) -> int | None:
         """Where reading must start again after a crash; None before the first message."""
         offsets = [offset for pending in self._pending.values() for offset in pending.offsets]
-        offsets += [offset for bundles in self._complete.values() for _, _, held in bundles for offset in held]
+        held = [bundle for bundles in self._complete.values() for bundle in bundles.values()]
+        offsets += [offset for bundle in (*held, *self._again) for offset in bundle.offsets]
         return min(offsets, default=self.next_offset)
 
-    def dump(self) -> dict[str, object]:
-        """What must survive beside the log: how far each source has come."""
-        return {"applied": self.applied, "reported": dict(self._reported)}
+    def dump(self) -> bytes:
+        """What must survive beside the log: how far each source has come, as msgpack."""
+        return msgspec.msgpack.encode(_Meta(META_VERSION, self.applied, self._reported))
 
-    def load(self, state: Mapping[str, object]) -> None:
-        """Put back what `dump` gave; messages that were waiting are read again from `resume_offset`."""
-        applied, reported = state["applied"], state["reported"]
-        if isinstance(applied, int) and isinstance(reported, dict):
-            self.applied = applied
-            self._reported = {int(source): min(int(epoch), applied) for source, epoch in reported.items()}
+    def load(self, data: bytes) -> None:
+        """Put back what `dump` gave; messages that were waiting are read again from `resume_offset`.
+
+        Raises:
+            StateError: another version, or not readable.
+        """
+        try:
+            meta = _META.decode(data)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise StateError("progress of the sources: not readable") from error
+        if meta.version != META_VERSION:
+            raise StateError(f"progress of the sources: version {meta.version} is not {META_VERSION}")
+        self.applied = meta.applied
+        self._reported = {source: min(epoch, meta.applied) for source, epoch in meta.reported.items()}
+
+
+class _Meta(msgspec.Struct):
+    version: int
+    applied: int
+    reported: dict[int, int]
+
+
+_META = msgspec.msgpack.Decoder(_Meta, strict=False)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from stream_guard.decode import Decoded, Decoder, decode_operation
 from stream_guard.desk import Desk
 from stream_guard.encode import encode_alert, encode_decision
 from stream_guard.errors import DecodeError, StateError
 from stream_guard.nodes.align import Aligner
-from stream_guard.nodes.clusters_node import PartsPrepared, decode_parts, refuse
+from stream_guard.nodes.clusters_node import PartsPrepared, Refused, decode_parts, open_bundles, refuse
 from stream_guard.nodes.wire import decode_suspicions
 from stream_guard.ports import Checkpoint, Envelope, Message, Output, Topic
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from stream_guard.policy import Policy
     from stream_guard.records import Alert, Campaign, Decision, Operation, Outputs
 
-META_VERSION = 1
-
 
 @dataclass(frozen=True, slots=True)
 class OrdersPrepared:
@@ -32,7 +28,7 @@ class OrdersPrepared:
     envelope: Envelope
     decoded: Decoded | None
     operations: Sequence[Operation]
-    refused: Sequence[tuple[int, DecodeError]]
+    refused: Sequence[Refused]
     missing: Sequence[bytes] = ()
 
 
@@ -54,26 +50,32 @@ class CampaignsNode:
     def decode(self, envelope: Envelope, *, latest_ts: float) -> PartsPrepared | OrdersPrepared:
         """Read suspicions, or what people said."""
         if envelope.topic is Topic.SUSPICIONS:
-            return decode_parts(envelope)
+            return decode_parts(envelope, self._aligner.sources)
         if envelope.topic is not Topic.OPERATIONS:
             decoded = self._decoder.decode(envelope.values, latest_ts=latest_ts)
-            return OrdersPrepared(envelope, decoded, (), decoded.refused)
+            refused = [(envelope.offsets[at], error, envelope.values[at]) for at, error in decoded.refused]
+            return OrdersPrepared(envelope, decoded, (), refused)
         operations: list[Operation] = []
-        refused: list[tuple[int, DecodeError]] = []
-        for position, value in enumerate(envelope.values):
+        bad: list[Refused] = []
+        for offset, value in zip(envelope.offsets, envelope.values, strict=True):
             try:
                 operations.append(decode_operation(value))
             except DecodeError as error:
-                refused.append((position, error))
-        return OrdersPrepared(envelope, None, operations, refused)
+                bad.append((offset, error, value))
+        return OrdersPrepared(envelope, None, operations, bad)
 
     def load(self, states: Mapping[bytes, bytes | None]) -> None:
         """Everything came with `restore`."""
 
     def process(self, prepared: PartsPrepared | OrdersPrepared) -> Output:
         """Evaluate what every source has reported, or carry out what people said."""
-        messages, letters = refuse(prepared.envelope, prepared.refused)
-        outputs = self._evaluate(prepared) if isinstance(prepared, PartsPrepared) else self._carry_out(prepared)
+        refused = list(prepared.refused)
+        if isinstance(prepared, PartsPrepared):
+            outputs, bad = self._evaluate(prepared)
+            refused += bad
+        else:
+            outputs = self._carry_out(prepared)
+        messages, letters = refuse(prepared.envelope, refused)
         alerts: list[Alert] = [alert for output in outputs for alert in output.alerts]
         decisions: list[Decision] = [decision for output in outputs for decision in output.decisions]
         campaigns: dict[str, Campaign] = {
@@ -100,19 +102,19 @@ class CampaignsNode:
         del watermark
         return Output()
 
-    def _evaluate(self, prepared: PartsPrepared) -> list[Outputs]:
-        for offset in prepared.envelope.offsets[-1:]:
-            self._aligner.skip(offset)
+    def _evaluate(self, prepared: PartsPrepared) -> tuple[list[Outputs], list[Refused]]:
         for offset, part in prepared.parts:
             self._aligner.offer(offset, part)
-        return [
-            self.desk.evaluate(
-                epoch,
-                (epoch + 1) * self._epoch_seconds,
-                [decode_suspicions(source, epoch, data) for source, data in bundles],
-            )
-            for epoch, bundles in self._aligner.ready()
-        ]
+        for offset in prepared.envelope.offsets[-1:]:
+            self._aligner.skip(offset)
+        outputs: list[Outputs] = []
+        refused: list[Refused] = []
+        for epoch, bundles in self._aligner.ready():
+            new = [bundle for bundle in bundles if bundle.epoch == epoch]  # an old one has been judged
+            opened, bad = open_bundles(new, decode_suspicions)
+            refused += bad
+            outputs.append(self.desk.evaluate(epoch, (epoch + 1) * self._epoch_seconds, opened))
+        return outputs, refused
 
     def _carry_out(self, prepared: OrdersPrepared) -> list[Outputs]:
         if prepared.envelope.offsets:
@@ -135,7 +137,7 @@ class CampaignsNode:
     def checkpoint(self) -> Checkpoint:
         """Changed campaigns, the books, and from where to read again."""
         states = self.desk.dump() if self._changes else {}
-        meta = msgspec.msgpack.encode({"version": META_VERSION, **self._aligner.dump()})
+        meta = self._aligner.dump()
         positions = dict(self._next)
         if self._aligner.resume_offset is not None:
             positions[Topic.SUSPICIONS] = self._aligner.resume_offset
@@ -155,8 +157,7 @@ class CampaignsNode:
             except StateError:
                 self._cold_starts += 1
         if meta is not None:
-            state = msgspec.msgpack.decode(meta, strict=False)
-            if state.get("version") == META_VERSION:
-                self._aligner.load(state)
-            else:
+            try:
+                self._aligner.load(meta)
+            except StateError:
                 self._cold_starts += 1

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, TypeVar
 
 from stream_guard.clusters import ClustersStage
+from stream_guard.clusters.rows import row_key
 from stream_guard.decode import dead_letter, encode_dead_letter
 from stream_guard.errors import DecodeError, StateError
 from stream_guard.nodes.align import Aligner
 from stream_guard.nodes.wire import Part, decode_deltas, decode_part, encode_suspicions
 from stream_guard.ports import Checkpoint, Envelope, Message, Output, Topic
+from stream_guard.records import DeltaBundle, SuspicionBundle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from stream_guard.nodes.align import Bundle
     from stream_guard.policy import Policy
     from stream_guard.records import DeadLetter
 
-META_VERSION = 1
+Refused = tuple[int, DecodeError, bytes | None]
+"""Offset, why, and the bytes."""
 _MODELS_KEY = b"models"
 
 
@@ -30,32 +32,48 @@ class PartsPrepared:
 
     envelope: Envelope
     parts: Sequence[tuple[int, Part]]
-    refused: Sequence[tuple[int, DecodeError]]
+    refused: Sequence[Refused]
     missing: Sequence[bytes] = ()
 
 
-def decode_parts(envelope: Envelope) -> PartsPrepared:
-    """Read the parts of an envelope."""
+def decode_parts(envelope: Envelope, sources: int) -> PartsPrepared:
+    """Read the parts of an envelope; who is not one of `sources` has no say."""
     parts: list[tuple[int, Part]] = []
-    refused: list[tuple[int, DecodeError]] = []
-    for position, value in enumerate(envelope.values):
+    refused: list[Refused] = []
+    for offset, value in zip(envelope.offsets, envelope.values, strict=True):
         try:
-            parts.append((envelope.offsets[position], decode_part(value or b"")))
+            parts.append((offset, decode_part(value or b"", sources)))
         except StateError as error:
-            refused.append((position, DecodeError("bad_bundle", str(error))))
+            refused.append((offset, DecodeError("bad_bundle", str(error)), value))
     return PartsPrepared(envelope, parts, refused)
 
 
-def refuse(envelope: Envelope, refused: Sequence[tuple[int, DecodeError]]) -> tuple[list[Message], list[DeadLetter]]:
+def refuse(envelope: Envelope, refused: Sequence[Refused]) -> tuple[list[Message], list[DeadLetter]]:
     """Dead letters of an envelope, as messages and for the counters."""
     letters = [
-        dead_letter(envelope.topic, envelope.partition, envelope.offsets[position], error, envelope.values[position])
-        for position, error in refused
+        dead_letter(envelope.topic, envelope.partition, offset, error, value) for offset, error, value in refused
     ]
     return [
         Message(Topic.DEAD_LETTER, f"{letter.topic}-{letter.partition}".encode(), encode_dead_letter(letter))
         for letter in letters
     ], letters
+
+
+Opened = TypeVar("Opened", DeltaBundle, SuspicionBundle)
+
+
+def open_bundles(
+    bundles: Sequence[Bundle], decode: Callable[[int, int, bytes], Opened]
+) -> tuple[list[Opened], list[Refused]]:
+    """Decode joined bundles; what cannot be read is refused under the offset of its last part."""
+    opened: list[Opened] = []
+    refused: list[Refused] = []
+    for bundle in bundles:
+        try:
+            opened.append(decode(bundle.source, bundle.epoch, bundle.data))
+        except StateError as error:
+            refused.append((bundle.offsets[-1], DecodeError("bad_bundle", str(error)), bundle.data))
+    return opened, refused
 
 
 class ClustersNode:
@@ -67,30 +85,33 @@ class ClustersNode:
         self.stage = ClustersStage(partition, partitions, policy)
         self._aligner = Aligner(sources)
         self._epoch_seconds = policy.epochs.epoch_seconds
-        self._dropped: set[bytes] = set()
         self._cold_starts = 0
 
     def decode(self, envelope: Envelope, *, latest_ts: float) -> PartsPrepared:
         """Read the parts."""
         del latest_ts
-        return decode_parts(envelope)
+        return decode_parts(envelope, self._aligner.sources)
 
     def load(self, states: Mapping[bytes, bytes | None]) -> None:
         """Everything came with `restore`."""
 
     def process(self, prepared: PartsPrepared) -> Output:
         """Merge the epochs that every source has passed; judge when it is time."""
-        messages, letters = refuse(prepared.envelope, prepared.refused)
-        for offset in prepared.envelope.offsets[-1:]:
-            self._aligner.skip(offset)
+        refused = list(prepared.refused)
+        messages: list[Message] = []
         for offset, part in prepared.parts:
             self._aligner.offer(offset, part)
+        for offset in prepared.envelope.offsets[-1:]:
+            self._aligner.skip(offset)
         for epoch, bundles in self._aligner.ready():
-            deltas = [decode_deltas(source, epoch, data) for source, data in bundles]
+            deltas, bad = open_bundles(bundles, decode_deltas)
+            refused += bad
             suspicions = self.stage.apply(epoch, deltas)
             if suspicions is not None:
                 key = b"%d" % self.stage.partition
                 messages += [Message(Topic.SUSPICIONS, key, value, 0) for value in encode_suspicions(suspicions)]
+        letter_messages, letters = refuse(prepared.envelope, refused)
+        messages += letter_messages
         cold, self._cold_starts = self._cold_starts, 0
         return Output(
             messages=messages,
@@ -119,9 +140,13 @@ class ClustersNode:
         states: dict[bytes, bytes | None] = dict(self.stage.store.dump(sorted(self.stage.store.dirty)))
         for kind, value in sorted(self.stage.new_names):
             states[b"n%02d%08x" % (kind, value)] = self.stage.names[kind, value].encode("utf-8", "surrogatepass")
+        for account in self.stage.dropped:
+            states.setdefault(row_key(account), None)
+        for tenant in sorted(self.stage.new_populations):
+            states[b"p" + tenant.encode("utf-8", "surrogatepass")] = self.stage.dump_population(tenant)
         if self.stage.models_dirty:
             states[_MODELS_KEY] = self.stage.dump_models()
-        meta = msgspec.msgpack.encode({"version": META_VERSION, **self._aligner.dump()})
+        meta = self._aligner.dump()
         resume = self._aligner.resume_offset
         return Checkpoint(states, meta, {Topic.DELTAS: resume} if resume is not None else {})
 
@@ -130,6 +155,8 @@ class ClustersNode:
         del checkpoint  # nothing was processed since it was made
         self.stage.store.dirty.clear()
         self.stage.new_names.clear()
+        self.stage.new_populations.clear()
+        self.stage.dropped.clear()
         self.stage.models_dirty = False
 
     def restore(self, meta: bytes | None, states: Mapping[bytes, bytes]) -> None:
@@ -141,6 +168,8 @@ class ClustersNode:
                 elif key[:1] == b"n":
                     name = state.decode("utf-8", "surrogatepass")
                     self.stage.remember({(int(key[1:3]), int(key[3:], 16)): name})
+                elif key[:1] == b"p":
+                    self.stage.load_population(key[1:].decode("utf-8", "surrogatepass"), state)
             except StateError:
                 self._cold_starts += 1
         if _MODELS_KEY in states:
@@ -150,8 +179,7 @@ class ClustersNode:
                 self._cold_starts += 1
         self.stage.new_names.clear()
         if meta is not None:
-            state = msgspec.msgpack.decode(meta, strict=False)
-            if state.get("version") == META_VERSION:
-                self._aligner.load(state)
-            else:
+            try:
+                self._aligner.load(meta)
+            except StateError:
                 self._cold_starts += 1

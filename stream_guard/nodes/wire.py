@@ -7,7 +7,7 @@ msgpack body. Rows are the raw bytes of `records.ROW` arrays; an unknown version
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,9 +16,21 @@ import zstandard
 from stream_guard.errors import StateError
 from stream_guard.records import ROW, DeltaBundle, Evidence, Kind, Suspicion, SuspicionBundle
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
 WIRE_VERSION = 1
 _PART_BYTES = 700_000
 _MAX_BODY_BYTES = 1 << 30
+Body = TypeVar("Body")
+_Name = tuple[int, int, str]
+_Term = tuple[str, float, float, float, str]
+_Anchor = tuple[int, int, float, float]
+_Suspicion = tuple[str, str, int, int, float, list[_Term], bytes, list[str], list[_Anchor], list[_Name]]
+_DELTAS = msgspec.msgpack.Decoder(tuple[bytes, list[str], list[_Name]])
+_SUSPICIONS = msgspec.msgpack.Decoder(tuple[list[_Suspicion], dict[str, tuple[int, float]]])
 _PART_DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bytes])
 
 
@@ -40,11 +52,13 @@ def encode_deltas(bundle: DeltaBundle) -> list[bytes]:
 
 
 def decode_deltas(source: int, epoch: int, data: bytes) -> DeltaBundle:
-    """The bundle whose joined parts are `data`."""
-    rows, keys, names = _body(data)
-    return DeltaBundle(
-        source, epoch, np.frombuffer(rows, ROW), keys, {(kind, value): name for kind, value, name in names}
-    )
+    """The bundle whose joined parts are `data`.
+
+    Raises:
+        StateError: they are something else.
+    """
+    rows, keys, names = _body(data, _DELTAS)
+    return DeltaBundle(source, epoch, _rows(rows, keys), keys, {(kind, value): name for kind, value, name in names})
 
 
 def encode_suspicions(bundle: SuspicionBundle) -> list[bytes]:
@@ -68,8 +82,12 @@ def encode_suspicions(bundle: SuspicionBundle) -> list[bytes]:
 
 
 def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
-    """The bundle whose joined parts are `data`."""
-    suspicions, traffic = _body(data)
+    """The bundle whose joined parts are `data`.
+
+    Raises:
+        StateError: they are something else.
+    """
+    suspicions, traffic = _body(data, _SUSPICIONS)
     return SuspicionBundle(
         source,
         epoch,
@@ -77,26 +95,26 @@ def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
             Suspicion(
                 cluster=cluster,
                 tenant=tenant,
-                kind=Kind(kind),
+                kind=_kind(kind),
                 value=value,
                 log_odds=log_odds,
                 evidence=tuple(Evidence(*term) for term in evidence),
-                rows=np.frombuffer(rows, ROW),
+                rows=_rows(rows, keys),
                 keys=keys,
-                anchors=tuple(tuple(anchor) for anchor in anchors),
+                anchors=tuple(anchors),
                 names={(kind_, value_): name for kind_, value_, name in names},
             )
             for cluster, tenant, kind, value, log_odds, evidence, rows, keys, anchors, names in suspicions
         ],
-        {tenant: (accounts, per_hour) for tenant, (accounts, per_hour) in traffic.items()},
+        traffic,
     )
 
 
-def decode_part(value: bytes) -> Part:
+def decode_part(value: bytes, sources: int) -> Part:
     """One message.
 
     Raises:
-        StateError: not a part, or of another version.
+        StateError: not a part, of another version, or from none of the `sources`.
     """
     try:
         version, source, epoch, part, parts, data = _PART_DECODER.decode(value)
@@ -104,6 +122,8 @@ def decode_part(value: bytes) -> Part:
         raise StateError("bundle: not readable") from error
     if version != WIRE_VERSION:
         raise StateError(f"bundle: version {version} is not {WIRE_VERSION}")
+    if not 0 <= source < sources or epoch < 0 or not 0 <= part < parts:
+        raise StateError("bundle: impossible numbers")
     return Part(source, epoch, part, parts, data)
 
 
@@ -118,8 +138,21 @@ def _cut(source: int, epoch: int, body: list[Any]) -> list[bytes]:
     ]
 
 
-def _body(data: bytes) -> Any:  # noqa: ANN401 - checked by the caller's unpacking
+def _body(data: bytes, decoder: msgspec.msgpack.Decoder[Body]) -> Body:
     try:
-        return msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BODY_BYTES))
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        return decoder.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BODY_BYTES))
+    except (zstandard.ZstdError, msgspec.DecodeError, ValueError) as error:
         raise StateError("bundle: not readable") from error
+
+
+def _rows(data: bytes, keys: Sequence[str]) -> NDArray[np.void]:
+    if len(data) != len(keys) * ROW.itemsize:
+        raise StateError(f"bundle: {len(data)} bytes are not {len(keys)} rows")
+    return np.frombuffer(data, ROW)
+
+
+def _kind(number: int) -> Kind:
+    try:
+        return Kind(number)
+    except ValueError as error:
+        raise StateError(f"bundle: kind {number} is unknown") from error
