@@ -36,6 +36,7 @@ STATE_VERSION = 1
 _MAX_NAMES = 100_000
 _HONEST_MARGIN = 2.0  # only groups this far below suspicion teach what honest groups look like
 _FLAGGED_SHARE = 0.1  # nothing is learned from a group of which this share is under suspicion
+_NEWS_SHARE = 0.2  # a suspicious group is reported when this share of it is not reported yet, or its kind is not
 _TURNS = 6  # a quiet group, and the population, are looked at in every sixth evaluation
 _HOT_SHARE = 0.1  # a group of which this share was active since the last evaluation is looked at now
 _DECLARED = -1.0  # groups that are openly one institution say little about what undeclared groups look like
@@ -177,7 +178,7 @@ class ClustersStage:
 
         models.suspected = frozenset(groups.fingerprint[suspicious].tolist())
         chosen = np.flatnonzero(suspicious)
-        chosen = np.sort(chosen[np.argsort(-total[chosen], kind="stable")][: limits.max_suspicions])
+        chosen = self._covering(groups, chosen[np.argsort(-total[chosen], kind="stable")], len(rows))
         for group in chosen.tolist():
             evidence = [Evidence("prior", limits.prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
             for signal in models.signals:
@@ -188,6 +189,23 @@ class ClustersStage:
         members = np.concatenate([groups.members(group) for group in chosen.tolist()]) if len(chosen) else chosen
         lonely = np.flatnonzero(np.isin(rows["account"] & np.uint64(0xFFFFFFFF), list(alone))) if alone else chosen[:0]
         return found, slots[np.union1d(members, lonely)]
+
+    def _covering(self, groups: Groups, ranked: NDArray[np.int64], accounts: int) -> NDArray[np.int64]:
+        """Of the suspicious groups, strongest first, those that name enough accounts not named yet."""
+        named = np.zeros(accounts, np.bool_)
+        kept: list[int] = []
+        kinds: set[int] = set()
+        for group in ranked.tolist():
+            members = groups.members(group)
+            kind = int(groups.fingerprint[group]) >> 32
+            if kind in kinds and float(named[members].mean()) > 1.0 - _NEWS_SHARE:
+                continue
+            kinds.add(kind)
+            named[members] = True
+            kept.append(group)
+            if len(kept) == self._policy.clusters.max_suspicions:
+                break
+        return np.sort(np.asarray(kept, np.int64))
 
     def _due(self, models: _Tenant, groups: Groups, touched: NDArray[np.bool_]) -> Groups:
         """Groups to judge now: those with news, those under suspicion, and a rotating part of the rest."""
