@@ -1,0 +1,386 @@
+"""Builders for the core's tests: records as bytes, batches, rows, suspicions, and a small labelled world."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stream_guard.accounts.table import account_hash
+from stream_guard.decode import Decoder
+from stream_guard.nodes import AccountsNode, CampaignsNode, ClustersNode
+from stream_guard.pipeline import accounts_node, campaigns_node, clusters_node
+from stream_guard.ports import Envelope, Topic
+from stream_guard.records import (
+    ROW,
+    DeltaBundle,
+    EventBatch,
+    Evidence,
+    Kind,
+    Suspicion,
+    SuspicionBundle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from stream_guard.policy import Policy
+    from stream_guard.ports import Output
+    from stream_guard.records import Alert, Campaign, DeadLetter, Decision
+
+    Rows = NDArray[np.void]
+
+START = 1_760_000_400.0  # a whole multiple of ten minutes
+DAY = 86_400.0
+NEVER = float("inf")
+DISPOSABLE, CORPORATE, RESIDENTIAL = 901, 902, 903
+CLASS_NAMES = {
+    (int(Kind.EMAIL_CLASS), DISPOSABLE): "disposable",
+    (int(Kind.EMAIL_CLASS), CORPORATE): "corporate",
+    (int(Kind.ASN_CLASS), RESIDENTIAL): "residential",
+}
+
+
+def record(account: str, ts: float, event: str, **fields: Any) -> bytes:  # noqa: ANN401 # whatever a record takes
+    """One `query` record as JSON."""
+    return json.dumps({"event_id": event, "ts": round(ts * 1_000), "account_id": account, **fields}).encode()
+
+
+def status_record(account: str, ts: float, status: str) -> bytes:
+    """One `account_status` record as JSON."""
+    return json.dumps(
+        {"type": "account_status", "account_id": account, "ts": round(ts * 1_000), "status": status}
+    ).encode()
+
+
+def batch_of(records: Sequence[bytes]) -> EventBatch:
+    """Decode records by themselves."""
+    return Decoder().decode(records, latest_ts=NEVER).batch
+
+
+def blank_rows(keys: Sequence[str]) -> Rows:
+    """Rows of accounts about which nothing is known yet."""
+    rows = np.zeros(len(keys), ROW)
+    rows["account"] = [account_hash(key) for key in keys]
+    rows["created_at"] = rows["quota"] = rows["status_at"] = np.nan
+    return rows
+
+
+def honest_rows(count: int, seed: int, now: float = START) -> tuple[Rows, list[str]]:
+    """People: heavy-tailed use, own cards and addresses, clients and networks that many share, nights."""
+    generator = np.random.default_rng(seed)
+    keys = [f"honest-{seed}-{number}" for number in range(count)]
+    rows = blank_rows(keys)
+    per_day = np.exp(generator.normal(2.5, 1.5, count))
+    _use(rows, per_day, now - generator.uniform(0.0, 0.3 * DAY, count), now)
+    rows["created_at"] = now - generator.uniform(1.0, 700.0, count) * DAY
+    rows["gap_var"] = generator.uniform(2.5, 6.0, count)
+    rows["template_share"] = generator.beta(1.0, 8.0, count)
+    hour = (generator.normal(4.0, 1.0, count)[:, None] - np.arange(8)[None, :]) / 1.5
+    rows["day_shape"] = rows["rate_1d"][:, None] * np.exp(-(hour**2))
+    rows["capability"] = generator.dirichlet(np.ones(8), count) * rows["events"][:, None]
+    rows["topic"] = generator.integers(-60, 60, (count, 64))
+    rows["items"] = generator.integers(1, 1 << 32, (count, 4))
+    rows["templates"][:, :2] = generator.integers(1, 1 << 32, (count, 2))
+    rows["addresses"][:, 0] = generator.integers(1 << 20, 1 << 32, count)
+    client = generator.integers(1, 15, count)
+    country = generator.integers(1, 10, count)
+    for kind, values in (
+        (Kind.PAYMENT, generator.integers(1 << 20, 1 << 32, count)),
+        (Kind.ADDRESS, rows["addresses"][:, 0]),
+        (Kind.ASN, country * 100 + generator.integers(1, 5, count)),
+        (Kind.ASN_CLASS, np.full(count, RESIDENTIAL)),
+        (Kind.COUNTRY, country),
+        (Kind.TLS, client),
+        (Kind.HEADER, client),
+        (Kind.CLIENT, client),
+        (Kind.COHORT, (rows["created_at"] // 21_600).astype(np.int64) % 1_000_003 + 1),
+        (Kind.EMAIL_CLASS, np.where(generator.random(count) < 0.2, CORPORATE, 904)),
+        (Kind.PLAN, generator.integers(1, 4, count)),
+        (Kind.LANGUAGE, country),
+        (Kind.MODEL, generator.integers(1, 4, count)),
+    ):
+        rows["values"][:, kind] = values
+    return rows, keys
+
+
+def pool_rows(count: int, seed: int, now: float = START, name: str = "pool") -> tuple[Rows, list[str]]:
+    """An obvious pool: one card, one template, even counts, young accounts, disposable mail, the clock round."""
+    generator = np.random.default_rng(seed)
+    rows, _ = honest_rows(count, seed, now)
+    keys = [f"{name}-{number}" for number in range(count)]
+    rows["account"] = [account_hash(key) for key in keys]
+    _use(rows, generator.poisson(60.0, count).astype(np.float64), now - generator.uniform(0.0, 600.0, count), now)
+    rows["created_at"] = now - 2.0 * DAY - generator.uniform(0.0, 3_600.0, count)
+    rows["gap_var"] = 0.2
+    rows["template_share"] = 0.97
+    rows["day_shape"] = rows["rate_1d"][:, None] / 8.0
+    rows["capability"] = 0.0
+    rows["capability"][:, 4] = rows["events"]
+    rows["templates"] = 0
+    rows["templates"][:, 0] = 777
+    rows["values"][:, Kind.PAYMENT] = 4_242
+    rows["values"][:, Kind.EMAIL_CLASS] = DISPOSABLE
+    rows["values"][:, Kind.COHORT] = 31_337
+    return rows, keys
+
+
+def _use(rows: Rows, per_day: NDArray[np.float64], last_ts: NDArray[np.float64], now: float) -> None:
+    rows["events"] = rows["evidence_events"] = np.maximum(2.0 * per_day, 1.0)
+    rows["prompts"] = rows["events"]
+    rows["output_tokens"] = rows["events"] * 500.0
+    rows["last_ts"] = last_ts
+    rows["first_ts"] = now - 2.0 * DAY
+    rows["rate_1d"] = per_day
+    rows["rate_1h"] = per_day / 24.0
+
+
+def later(rows: Rows, seconds: float) -> Rows:
+    """The same accounts after as much more of the same use."""
+    moved = rows.copy()
+    moved["events"] += np.maximum((moved["rate_1d"] * seconds / DAY).astype(np.uint32), 1)
+    moved["evidence_events"] = moved["events"]
+    moved["last_ts"] += seconds
+    return moved
+
+
+def delta(epoch: int, *parts: tuple[Rows, Sequence[str]], source: int = 0) -> DeltaBundle:
+    """One bundle of several kinds of accounts."""
+    keys = [key for _, names in parts for key in names]
+    return DeltaBundle(source, epoch, np.concatenate([rows for rows, _ in parts]), keys, CLASS_NAMES)
+
+
+def suspicion(  # noqa: PLR0913 # the parts of a suspicion
+    value: int,
+    keys: Sequence[str],
+    *,
+    kind: Kind = Kind.TEMPLATE,
+    log_odds: float = 4.0,
+    now: float = START,
+    tenant: str = "default",
+    anchors: tuple[tuple[int, int, float, float], ...] | None = None,
+    **columns: Any,  # noqa: ANN401 # fields of ROW
+) -> Suspicion:
+    """A suspicious group of accounts that all show `value`; `columns` fill the rows."""
+    rows = blank_rows(keys)
+    rows["events"] = rows["evidence_events"] = 100
+    rows["output_tokens"] = 50_000.0
+    rows["first_ts"], rows["last_ts"], rows["created_at"] = now - DAY, now - 60.0, now - 3.0 * DAY
+    rows["rate_1h"], rows["rate_1d"] = 10.0, 100.0
+    rows["capability"][:, 4] = 100.0
+    if kind is Kind.TEMPLATE:
+        rows["templates"][:, 0] = value
+    elif kind < rows["values"].shape[1]:
+        rows["values"][:, kind] = value
+    for name, column in columns.items():
+        rows[name] = column
+    prior = Evidence("prior", -6.0, 0.0, 0.0, "before any evidence")
+    order = np.argsort(rows["account"])
+    return Suspicion(
+        cluster=f"{tenant}/{kind.name.lower()}/{value:08x}",
+        tenant=tenant,
+        kind=kind,
+        value=value,
+        log_odds=log_odds,
+        evidence=(
+            prior,
+            Evidence("even_counts", 2.0, 0.1, 0.7, "too even"),
+            Evidence("shared_template", log_odds + 4.0, 0.9, 0.2, "one template"),
+        ),
+        rows=rows[order],
+        keys=[keys[index] for index in order.tolist()],
+        anchors=((int(kind), value, 1.0, 1e-4),) if anchors is None else anchors,
+        names={},
+    )
+
+
+def bundle(
+    epoch: int, *suspicions: Suspicion, source: int = 0, traffic: Mapping[str, tuple[int, float]] | None = None
+) -> SuspicionBundle:
+    """What one clusters partition says."""
+    return SuspicionBundle(source, epoch, suspicions, traffic or {"default": (10_000, 100_000.0)})
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Records in order of time with their account keys, and who the pool is."""
+
+    records: tuple[tuple[str, bytes], ...]
+    pool: frozenset[str]
+    end: float
+
+
+def small_world(seed: int = 1, hours: float = 1.5, honest: int = 60, pool: int = 20) -> World:
+    """Ordinary people and one pool, as raw records in order of event time."""
+    generator = np.random.default_rng(seed)
+    timed: list[tuple[float, str, bytes]] = []
+    for number in range(honest):
+        account = f"person-{number}"
+        people = {
+            "payment_fp": f"card-{number}",
+            "ip": f"10.{number}.{int(generator.integers(256))}.9",
+            "asn": int(generator.integers(1, 8)),
+            "asn_class": "residential",
+            "country": "DE" if number % 2 else "FR",
+            "tls_fp": f"tls-{number % 4}",
+            "email_class": "freemail",
+            "plan": "pro",
+            "account_created_at": round((START - float(generator.uniform(40.0, 900.0)) * DAY) * 1_000),
+        }
+        for event in range(1 + int(np.exp(generator.normal(1.5, 1.2)))):
+            ts = START + float(generator.uniform(0.0, hours * 3_600.0))
+            text = " ".join(f"w{int(word)}" for word in generator.integers(0, 5_000, 12))
+            timed.append((ts, account, record(account, ts, f"{account}-{event}", prompt=text, capability="chat", **people)))
+    members = [f"pool-{number}" for number in range(pool)]
+    for turn in range(int(hours * 3_600.0 / 120.0)):
+        for number, account in enumerate(members):
+            ts = START + 120.0 * turn + 5.0 * number + float(generator.uniform(0.0, 2.0))
+            item = " ".join(f"v{int(word)}" for word in generator.integers(0, 9_000, 3))
+            text = f"Think step by step about the following question and answer in numbered lines of reasoning: {item}"
+            timed.append(
+                (
+                    ts,
+                    account,
+                    record(
+                        account,
+                        ts,
+                        f"{account}-{turn}",
+                        prompt=text,
+                        capability="reasoning",
+                        output_tokens=900,
+                        payment_fp="one-card",
+                        ip=f"172.16.{number}.1",
+                        asn=99,
+                        asn_class="datacenter",
+                        country="DE",
+                        tls_fp="tls-1",
+                        email_class="disposable",
+                        plan="pro",
+                        account_created_at=round((START - 2.0 * DAY) * 1_000),
+                    ),
+                )
+            )
+    timed.sort()
+    return World(tuple((account, value) for _, account, value in timed), frozenset(members), START + hours * 3_600.0)
+
+
+class Network:
+    """All nodes in memory: lists for topics, dictionaries for checkpoints, and a hand that may stop any node."""
+
+    def __init__(self, policy: Policy, accounts: int, clusters: int) -> None:
+        self.policy = policy
+        self.accounts = accounts
+        self.clusters = clusters
+        self.logs: dict[tuple[Topic, int], list[bytes | None]] = {}
+        self.stored: dict[str, dict[bytes, bytes]] = {}
+        self.meta: dict[str, bytes] = {}
+        self.stored_positions: dict[str, dict[Topic, int]] = {}
+        self.letters: list[DeadLetter] = []
+        self.alerts: list[Alert] = []
+        self.decisions: list[Decision] = []
+        self.counts: Counter[str] = Counter()
+        self.names = [
+            *(f"accounts:{number}" for number in range(accounts)),
+            *(f"clusters:{number}" for number in range(clusters)),
+            "campaigns:0",
+        ]
+        self.nodes: dict[str, AccountsNode | ClustersNode | CampaignsNode] = {}
+        self.positions: dict[str, dict[Topic, int]] = {}
+        for name in self.names:
+            self.crash(name)
+
+    def publish(self, records: Iterable[tuple[str, bytes]], topic: Topic = Topic.QUERIES) -> None:
+        """Put records on the log, partitioned by account."""
+        for account, value in records:
+            self.logs.setdefault((topic, account_hash(account) % self.accounts), []).append(value)
+
+    def crash(self, name: str) -> None:
+        """Forget a node and start it again from its last checkpoint."""
+        stage, number = name.split(":")
+        node: AccountsNode | ClustersNode | CampaignsNode
+        if stage == "accounts":
+            node = accounts_node(int(number), policy=self.policy, cluster_partitions=self.clusters)
+        elif stage == "clusters":
+            node = clusters_node(int(number), policy=self.policy, sources=self.accounts, partitions=self.clusters)
+        else:
+            node = campaigns_node(int(number), policy=self.policy, sources=self.clusters)
+        node.restore(self.meta.get(name), self.stored.get(name, {}) if node.eager else {})
+        self.nodes[name] = node
+        self.positions[name] = dict(self.stored_positions.get(name, {}))
+
+    def checkpoint(self, name: str) -> None:
+        """Make everything durable that a node has done."""
+        node = self.nodes[name]
+        point = node.checkpoint()
+        states = self.stored.setdefault(name, {})
+        for key, state in point.states.items():
+            if state is None:
+                states.pop(key, None)
+            else:
+                states[key] = state
+        self.meta[name] = point.meta
+        self.stored_positions[name] = dict(point.positions)
+        node.saved(point)
+
+    def step(self, name: str, most: int) -> bool:
+        """Let a node process up to `most` records of each of its topics; False when there was nothing."""
+        stage, number = name.split(":")
+        worked = False
+        for topic in _INPUTS[stage]:
+            log = self.logs.get((topic, int(number)), [])
+            first = self.positions[name].get(topic, 0)
+            values = log[first : first + most]
+            if values:
+                worked = True
+                offsets = range(first, first + len(values))
+                self._drive(name, Envelope(topic, int(number), offsets, values))
+                self.positions[name][topic] = first + len(values)
+        return worked
+
+    def drain(self, most: int = 200) -> None:
+        """Run until every log is read."""
+        while any([self.step(name, most) for name in self.names]):
+            pass
+
+    def finish(self, watermark: float) -> None:
+        """Close what is open, as the runtime does when event time elsewhere has moved on."""
+        self.drain()
+        for name in self.names:
+            self._take(self.nodes[name].idle(watermark))
+        self.drain()
+        for name in self.names:
+            self.checkpoint(name)
+
+    def campaigns(self) -> list[Campaign]:
+        """Every campaign as it stands."""
+        node = self.nodes["campaigns:0"]
+        if not isinstance(node, CampaignsNode):
+            raise TypeError("the last node is the campaigns node")
+        return node.desk.finished()
+
+    def _drive(self, name: str, envelope: Envelope) -> None:
+        node = self.nodes[name]
+        prepared = node.decode(envelope, latest_ts=NEVER)
+        if prepared.missing:
+            node.load({key: self.stored.get(name, {}).get(key) for key in prepared.missing})
+        self._take(node.process(prepared))  # type: ignore[arg-type] # each node is given what it decoded
+
+    def _take(self, output: Output) -> None:
+        self.letters += output.dead_letters
+        self.alerts += output.alerts
+        self.decisions += output.decisions
+        self.counts.update(output.counts)
+        for message in output.messages:
+            self.logs.setdefault((message.topic, message.partition or 0), []).append(message.value)
+
+
+_INPUTS = {
+    "accounts": (Topic.QUERIES, Topic.ACCOUNT_STATUS),
+    "clusters": (Topic.DELTAS,),
+    "campaigns": (Topic.SUSPICIONS, Topic.OPERATIONS, Topic.FEEDBACK),
+}
