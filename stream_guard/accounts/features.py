@@ -91,7 +91,9 @@ def learn_behaviour(
 
     previous = np.empty(len(batch))
     previous[1:] = batch.ts[:-1]
-    previous[segments.start] = np.where(rows["events"] > 0, rows["last_ts"], np.nan)
+    previous[segments.start] = np.where(seen, private["evidence_ts"], np.nan)
+    newest = batch.ts[segments.start + segments.length - 1]
+    private["evidence_ts"] = np.where(seen, np.maximum(private["evidence_ts"], newest), newest)
     gap = np.log(np.maximum(batch.ts - previous, 0.05))
     _fold(rows, private, ("gap_mean", "gap_var", "gaps"), segments, gap)
     _fold(rows, private, ("out_mean", "out_var", "outs"), segments, np.log1p(batch.output_tokens))
@@ -101,7 +103,7 @@ def learn_behaviour(
     rows["flags"] += segments.sum(bits)
     rows["evidence_events"] += segments.length.astype(np.uint32)
     rows["ready"] = rows["evidence_events"] >= READY_EVENTS
-    _learn_own_past(rows, private, seen)
+    _learn_own_past(rows, private, seen, end)
 
 
 def learn_prompts(rows: NDArray[np.void], private: NDArray[np.void], of: NDArray[np.int64], batch: EventBatch) -> None:
@@ -172,12 +174,14 @@ def _fold(
     private[count][where] += inner.length.astype(np.uint32)
 
 
-def _learn_own_past(rows: NDArray[np.void], private: NDArray[np.void], seen: NDArray[np.bool_]) -> None:
+def _learn_own_past(
+    rows: NDArray[np.void], private: NDArray[np.void], seen: NDArray[np.bool_], end: NDArray[np.float64]
+) -> None:
     """Score the hourly rate against its own past, then learn it; once an epoch, so that bursts weigh by time.
 
     What is learned is cut at three standard deviations: a burst cannot teach that bursts are normal.
     """
-    value = np.log1p(rows["rate_1h"].astype(np.float64))
+    value = np.log1p(rows["rate_1h"].astype(np.float64) * np.exp((end - private["evidence_ts"]) / HOUR))
     mean, var = private["own_mean"].astype(np.float64), private["own_var"].astype(np.float64)
     spread = np.sqrt(var + 0.1)
     z = np.where(private["own_count"] >= OWN_PAST_GRACE_EPOCHS, (value - mean) / spread, 0.0)

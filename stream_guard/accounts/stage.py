@@ -62,6 +62,8 @@ class AccountsStage:
         self._names: dict[tuple[int, int], str] = {}
         self._recent: set[int] = set()
         self._recent_epochs: deque[tuple[int, list[int]]] = deque()
+        self._zones: list[tuple[int, int]] = []
+        self._late_waiting: set[int] = set()
 
     def unknown(self, keys: Iterable[str]) -> list[bytes]:
         """Stored states that must be loaded before these accounts are added."""
@@ -79,7 +81,15 @@ class AccountsStage:
         self._names.update(batch.names)
         slots = self.table.slots_of(batch.key)
         epoch = np.floor_divide(batch.ts, self._epochs.epoch_seconds).astype(np.int64)
-        self.late += int((epoch <= self.closed_epoch).sum())
+        late = epoch <= self.closed_epoch
+        if self._zones and offsets[0] < self._zones[-1][0]:
+            counted, again = self._read_before(offsets, epoch)
+            kept = np.flatnonzero(~counted)
+            if not len(kept):
+                return
+            late = (late & ~again)[kept]
+            batch, slots, offsets, epoch = take(batch, kept), slots[kept], offsets[kept], epoch[kept]
+        self.late += int(late.sum())
         np.maximum(epoch, self.closed_epoch + 1, out=epoch)
         for number in np.unique(epoch).tolist():
             mine = epoch == number
@@ -123,6 +133,37 @@ class AccountsStage:
     def first_waiting_status_offset(self) -> int | None:
         """The lowest log offset of a status that has not taken effect; None when nothing waits."""
         return min((offset for offset, _ in self._statuses), default=None)
+
+    def late_waiting(self, read_until: int) -> list[int]:
+        """Log offsets of the events that wait for a later epoch than their own."""
+        seconds = self._epochs.epoch_seconds
+        offsets = {offset for offset in self._late_waiting if offset >= read_until}
+        for number, parts in self._waiting.items():
+            for part in parts:
+                offsets.update(part.offsets[part.batch.ts // seconds < number].tolist())
+        return sorted(offsets)
+
+    def zones(self, read_until: int) -> list[tuple[int, int]]:
+        """Up to which log offset the events were read while which epoch was the last one closed, ascending."""
+        read = [(read_until, self.closed_epoch)] if read_until else []
+        return read + [zone for zone in self._zones if zone[0] > read_until]
+
+    def resume(self, closed_epoch: int, zones: Sequence[tuple[int, int]], late_waiting: Iterable[int]) -> None:
+        """Start after a checkpoint: what was read before it is read again from the first event that waited.
+
+        Of those events the ones in closed epochs are in the states already, unless they came late and waited.
+        """
+        self.closed_epoch = closed_epoch
+        self._zones, self._late_waiting = list(zones), set(late_waiting)
+
+    def _read_before(
+        self, offsets: NDArray[np.int64], epoch: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which events are in the states of a checkpoint, and which were read before it."""
+        zone = np.searchsorted([until for until, _ in self._zones], offsets, side="right")
+        closed = np.array([*(closed for _, closed in self._zones), -1])[zone]
+        waiting = np.isin(offsets, np.fromiter(self._late_waiting, np.int64, len(self._late_waiting)))
+        return (epoch <= closed) & ~waiting, zone < len(self._zones)
 
     def recent_events(self) -> list[tuple[int, list[int]]]:
         """Event hashes inside the duplicate window, by the epoch that counted them."""

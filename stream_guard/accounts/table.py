@@ -21,6 +21,7 @@ BLOOM_BYTES = 64
 
 PRIVATE = np.dtype(
     [
+        ("evidence_ts", "<f8"),  # newest query that is evidence
         ("own_mean", "<f4"),  # of ln(1 + queries an hour), once an epoch
         ("own_var", "<f4"),
         ("own_count", "<u4"),
@@ -104,6 +105,28 @@ class AccountTable:
         return key
 
 
+def dump_events(events: Sequence[int]) -> bytes:
+    """Stored form of the event hashes that one epoch counted: msgpack `[version, 8 bytes each]`."""
+    return msgspec.msgpack.encode((STATE_VERSION, np.asarray(events, "<u8").tobytes()))
+
+
+def load_events(state: bytes) -> list[int]:
+    """What `dump_events` wrote.
+
+    Raises:
+        StateError: another version, or not event hashes at all.
+    """
+    try:
+        version, data = _EVENTS_DECODER.decode(state)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StateError("counted events: not readable") from error
+    if version != STATE_VERSION or len(data) % 8:
+        raise StateError(f"counted events: version {version} is not {STATE_VERSION}")
+    events: list[int] = np.frombuffer(data, "<u8").tolist()
+    return events
+
+
+_EVENTS_DECODER = msgspec.msgpack.Decoder(tuple[int, bytes])
 _DECODER = msgspec.msgpack.Decoder(tuple[int, str, bytes, bytes])
 
 

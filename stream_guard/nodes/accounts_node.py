@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from stream_guard.accounts import AccountsStage
+from stream_guard.accounts.table import dump_events, load_events
 from stream_guard.decode import Decoded, Decoder, dead_letter, encode_dead_letter
 from stream_guard.errors import DecodeError, StateError
 from stream_guard.nodes.wire import encode_deltas
@@ -60,13 +61,15 @@ class AccountsNode:
         for key, state in states.items():
             if key[:1] == b"d":
                 self._unloaded_epochs.discard(int(key[1:]))
-                if state is not None:
-                    recent.append((int(key[1:]), np.frombuffer(state, "<u8").tolist()))
-            elif state is not None:
-                try:
+            if state is None:
+                continue
+            try:
+                if key[:1] == b"d":
+                    recent.append((int(key[1:]), load_events(state)))
+                else:
                     self.stage.load(state)
-                except StateError:
-                    self._cold_starts += 1
+            except StateError:
+                self._cold_starts += 1
         self.stage.restore_recent(recent)
 
     def process(self, prepared: AccountsPrepared) -> Output:
@@ -132,10 +135,10 @@ class AccountsNode:
         """Changed accounts, the duplicate window, and from where to read again."""
         states: dict[bytes, bytes | None] = dict(self.stage.table.dump(sorted(self.stage.dirty)))
         recent = self.stage.recent_events()
-        alive = {number for number, _ in recent}
+        alive = {number for number, _ in recent} | self._unloaded_epochs
         for number, events in recent:
             if number not in self._saved_epochs:
-                states[_epoch_key(number)] = np.asarray(events, "<u8").tobytes()
+                states[_epoch_key(number)] = dump_events(events)
         states.update((_epoch_key(number), None) for number in self._saved_epochs - alive)
         positions = dict(self._next)
         for topic, waiting in (
@@ -144,38 +147,55 @@ class AccountsNode:
         ):
             if waiting is not None and topic in positions:
                 positions[topic] = min(waiting, positions[topic])
-        meta = msgspec.msgpack.encode(
-            {
-                "version": META_VERSION,
-                "closed_epoch": self.stage.closed_epoch,
-                "watermark": self.watermark,
-                "recent": sorted(alive),
-                "late": self.stage.late,
-            }
+        meta = _Meta(
+            META_VERSION,
+            self.stage.closed_epoch,
+            self.watermark,
+            sorted(alive),
+            self.stage.late,
+            self.stage.zones(self._next.get(Topic.QUERIES, 0)),
+            self.stage.late_waiting(self._next.get(Topic.QUERIES, 0)),
         )
-        return Checkpoint(states, meta, positions)
+        return Checkpoint(states, msgspec.msgpack.encode(meta), positions)
 
     def saved(self, checkpoint: Checkpoint) -> None:
         """Everything in `checkpoint` is clean."""
         del checkpoint  # nothing was processed since it was made
         self.stage.dirty.clear()
-        self._saved_epochs = {number for number, _ in self.stage.recent_events()}
+        self._saved_epochs = {number for number, _ in self.stage.recent_events()} | self._unloaded_epochs
 
     def restore(self, meta: bytes | None, states: Mapping[bytes, bytes]) -> None:
         """Start from a checkpoint; accounts and the duplicate window follow on demand."""
         del states
         if meta is None:
             return
-        state = msgspec.msgpack.decode(meta)
-        if state.get("version") != META_VERSION:
+        try:
+            state = _META.decode(meta)
+        except (msgspec.DecodeError, ValueError):
             self._cold_starts += 1
             return
-        self.stage.closed_epoch = state["closed_epoch"]
-        self.stage.late = state["late"]
-        if state["watermark"] is not None:
-            self.stage.watermark = state["watermark"]
-        self._saved_epochs = set(state["recent"])
-        self._unloaded_epochs = set(state["recent"])
+        if state.version != META_VERSION:
+            self._cold_starts += 1
+            return
+        self.stage.resume(state.closed_epoch, state.zones, state.late_waiting)
+        self.stage.late = state.late
+        if state.watermark is not None:
+            self.stage.watermark = state.watermark
+        self._saved_epochs = set(state.recent)
+        self._unloaded_epochs = set(state.recent)
+
+
+class _Meta(msgspec.Struct):
+    version: int
+    closed_epoch: int
+    watermark: float | None
+    recent: list[int]
+    late: int
+    zones: list[tuple[int, int]]
+    late_waiting: list[int]
+
+
+_META = msgspec.msgpack.Decoder(_Meta)
 
 
 def _epoch_key(number: int) -> bytes:

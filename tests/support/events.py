@@ -324,7 +324,7 @@ class Network:
             else:
                 states[key] = state
         self.meta[name] = point.meta
-        self.stored_positions[name] = dict(point.positions)
+        self.stored_positions.setdefault(name, {}).update(point.positions)
         node.saved(point)
 
     def step(self, name: str, most: int) -> bool:
