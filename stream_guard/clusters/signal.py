@@ -16,7 +16,7 @@ from river.base import AnomalyDetector
 from stream_guard.records import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -64,7 +64,7 @@ class Signal(AnomalyDetector):
         text: str = "{observed:.3g} against {expected:.3g} elsewhere",
         measure: Callable[[GroupView], Floats] | None = None,
         adapts: bool = True,  # noqa: FBT001, FBT002 - River clones estimators from plain keyword parameters
-        own_kinds: frozenset[int] = frozenset(),
+        own_kinds: Collection[int] | None = None,
     ) -> None:
         self.name = name
         self.honest = honest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,6 @@ from stream_guard.clusters.signal import Signal
 from stream_guard.records import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from stream_guard.clusters.view import GroupView
@@ -21,18 +20,14 @@ if TYPE_CHECKING:
 _MEMBER_WEIGHT = 50.0  # one talkative member must not speak for the group
 
 
-def flag_share(flag: Flag) -> Callable[[GroupView], Floats]:
-    """Measure: share of the group's queries that carry `flag`, each member weighing at most 50 queries."""
-
-    def measure(view: GroupView) -> Floats:
-        events = view.column("evidence_events").astype(np.float64)
-        weight = np.minimum(1.0, _MEMBER_WEIGHT / np.maximum(events, 1.0))
-        flagged = view.total(view.column("flags")[:, flag] * weight)
-        total = view.total(events * weight)
-        spread = view.total(view.column("flags")[:, flag] > 0)
-        return np.where((total >= 30) & ((spread >= 3) | (flagged == 0)), flagged / np.maximum(total, 1.0), np.nan)
-
-    return measure
+def flag_share(view: GroupView, flag: Flag) -> Floats:
+    """Share of the group's queries that carry `flag`, each member weighing at most 50 queries."""
+    events = view.column("evidence_events").astype(np.float64)
+    weight = np.minimum(1.0, _MEMBER_WEIGHT / np.maximum(events, 1.0))
+    flagged = view.total(view.column("flags")[:, flag] * weight)
+    total = view.total(events * weight)
+    spread = view.total(view.column("flags")[:, flag] > 0)
+    return np.where((total >= 30) & ((spread >= 3) | (flagged == 0)), flagged / np.maximum(total, 1.0), np.nan)
 
 
 COT_ELICITATION = Signal(
@@ -41,7 +36,7 @@ COT_ELICITATION = Signal(
     attack=0.3,
     gain=1.5,
     text="{observed:.1%} of the queries try to draw out the reasoning, at most {expected:.1%} in ordinary groups",
-    measure=flag_share(Flag.COT_ELICITATION),
+    measure=partial(flag_share, flag=Flag.COT_ELICITATION),
 )
 FOREIGN_THINKING = Signal(
     "foreign_thinking_signature",
@@ -49,7 +44,7 @@ FOREIGN_THINKING = Signal(
     attack=0.01,
     gain=4.0,
     text="{observed:.2%} of the queries replay thinking signed for someone else, at most {expected:.2%} elsewhere",
-    measure=flag_share(Flag.FOREIGN_THINKING_SIGNATURE),
+    measure=partial(flag_share, flag=Flag.FOREIGN_THINKING_SIGNATURE),
 )
 EDITED_CONTEXT = Signal(
     "edited_context",
@@ -57,5 +52,5 @@ EDITED_CONTEXT = Signal(
     attack=0.08,
     gain=1.5,
     text="{observed:.1%} of the queries edit the context before a thinking block, at most {expected:.1%} elsewhere",
-    measure=flag_share(Flag.EDITED_CONTEXT),
+    measure=partial(flag_share, flag=Flag.EDITED_CONTEXT),
 )
