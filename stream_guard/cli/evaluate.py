@@ -1,0 +1,143 @@
+"""``stream-guard evaluate``: simulate, replay and score against the truth."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from stream_guard.evaluate.many import run_trials
+from stream_guard.evaluate.report import COLUMNS, evaluation, rows
+from stream_guard.evaluate.trial import Trial
+from stream_guard.policy import load_policy
+from stream_guard.replay import policy_hash
+from stream_guard.simulate import SCENARIOS
+from stream_guard.simulate.engine import find_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stream_guard.evaluate.many import Shares
+    from stream_guard.records import Json
+
+REPORT: Final = "evaluation.json"
+_EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50")
+
+
+@click.command(name="evaluate")
+@click.argument("scenarios", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help=f"Every scenario, with {', '.join(_EXTRA)} too.")
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Trials of each scenario.")
+@click.option("--first-seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the first.")
+@click.option(
+    "--scale", default=0.2, show_default=True, help="Multiplies hostile accounts and members of honest groups."
+)
+@click.option("--days", type=float, help="Total length, warm-up included; default depends on the scenario.")
+@click.option(
+    "--background-accounts", default=21_000, show_default=True, type=click.IntRange(min=0), help="Honest accounts."
+)
+@click.option("--policy", type=click.Path(dir_okay=False, path_type=Path), help="Policy file instead of the defaults.")
+@click.option("--baselines", is_flag=True, help="Score three simple detectors on the same records; slower.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes; default is one for each core.")
+@click.option(
+    "--out",
+    default=Path(),
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Directory of {REPORT}; default is the current one.",
+)
+def evaluate(  # noqa: PLR0913  # one argument per option
+    *,
+    scenarios: tuple[str, ...],
+    everything: bool,
+    seeds: int,
+    first_seed: int,
+    scale: float,
+    days: float | None,
+    background_accounts: int,
+    policy: Path | None,
+    baselines: bool,
+    jobs: int | None,
+    out: Path,
+) -> None:
+    """Simulate, replay and score SCENARIOS against the truth; without any, those of the documentation's tables.
+
+    Ends with 0 once the evaluation has run, whether or not the attacks were found.
+    """
+    if scale <= 0 or (days is not None and days <= 0):
+        raise click.UsageError("scale and days must be positive")
+    if everything and scenarios:
+        raise click.UsageError("name scenarios or give --all, not both")
+    known = [name for name in SCENARIOS if everything or name not in _EXTRA]
+    names = list(dict.fromkeys(find_scenario(name).scenario_id for name in scenarios)) or known
+    tuned = load_policy(policy)
+    trials = [
+        Trial(name, seed, scale, days, background_accounts, baselines)
+        for name in names
+        for seed in range(first_seed, first_seed + seeds)
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    with _progress(trials) as progress:
+        results = run_trials(trials, tuned, jobs or len(os.sched_getaffinity(0)), progress)
+    options: Json = {
+        "scenarios": names,
+        "seeds": seeds,
+        "first_seed": first_seed,
+        "scale": scale,
+        "days": days,
+        "background_accounts": background_accounts,
+        "baselines": baselines,
+    }
+    scores = [result for result, _ in results]
+    _write(out / REPORT, evaluation(scores, options, policy_hash(tuned)))
+    _show(rows(scores))
+    seconds = sum(spent for _, spent in results)
+    records = sum(result["records"] for result in scores)
+    click.echo(
+        f"{len(trials)} trials, {records} records, {seconds:.0f} s of work "
+        f"({records / max(seconds, 1e-3):.0f} records/s); details in {out / REPORT}"
+    )
+
+
+def _write(path: Path, report: Json) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    part.replace(path)
+
+
+def _show(table: Sequence[tuple[str, ...]]) -> None:
+    """A table on a terminal; tab-separated lines in a pipe."""
+    if not sys.stdout.isatty():
+        for row in (COLUMNS, *table):
+            click.echo("\t".join(cell.strip() for cell in row))
+        return
+    shown = Table(title="Evaluation; ids: alerted/standing")
+    for column in COLUMNS:
+        shown.add_column(column, overflow="fold")
+    for row in table:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+@contextmanager
+def _progress(trials: Sequence[Trial]) -> Iterator[Shares | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks = [bar.add_task(f"{trial.scenario} seed {trial.seed}", total=1.0, visible=False) for trial in trials]
+        whole = bar.add_task("all trials", total=len(trials))
+
+        def show(shares: Sequence[float]) -> None:
+            for task, share in zip(tasks, shares, strict=True):
+                bar.update(task, completed=share, visible=0.0 < share < 1.0)
+            bar.update(whole, completed=sum(shares))
+
+        yield show

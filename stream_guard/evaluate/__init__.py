@@ -1,0 +1,1 @@
+"""How good the detector is: trials against known truth, baselines beside it, and two replays compared."""

@@ -1,0 +1,88 @@
+"""Many trials, in several processes, with a shared board that shows how far each one is."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+from stream_guard.errors import StreamGuardError
+from stream_guard.evaluate.trial import run_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stream_guard.evaluate.trial import Trial
+    from stream_guard.policy import Policy
+    from stream_guard.records import Json
+
+    Shares = Callable[[Sequence[float]], object]
+
+_POLL_SECONDS = 0.5
+_board: Any = None  # of a worker process
+
+
+def run_trials(
+    trials: Sequence[Trial], policy: Policy, jobs: int, progress: Shares | None = None
+) -> list[tuple[Json, float]]:
+    """Run trials.
+
+    Args:
+        trials: what to simulate.
+        policy: what the operator tuned.
+        jobs: processes; one means this process.
+        progress: called now and then with the finished share of every trial.
+
+    Returns:
+        Scores and seconds, in the order of `trials`.
+
+    Raises:
+        StreamGuardError: a process died, usually for want of memory.
+    """
+    if jobs == 1 or len(trials) == 1:
+        return _in_turn(trials, policy, progress)
+    context = multiprocessing.get_context("spawn")
+    board = context.Array("d", len(trials))
+    with ProcessPoolExecutor(min(jobs, len(trials)), context, _set_board, (board,)) as pool:
+        futures = [pool.submit(_one, number, trial, policy) for number, trial in enumerate(trials)]
+        open_futures = set(futures)
+        try:
+            while open_futures:
+                done, open_futures = wait(open_futures, _POLL_SECONDS, FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                if progress is not None:
+                    progress([1.0 if future.done() else share for future, share in zip(futures, board[:], strict=True)])
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise StreamGuardError("a process of the evaluation died; fewer --jobs need less memory") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _in_turn(trials: Sequence[Trial], policy: Policy, progress: Shares | None) -> list[tuple[Json, float]]:
+    shares = [0.0] * len(trials)
+    results = []
+    for number, trial in enumerate(trials):
+
+        def note(done: int, total: int, number: int = number) -> None:
+            shares[number] = done / max(total, 1)
+            if progress is not None:
+                progress(shares)
+
+        results.append(run_trial(trial, policy, note))
+        note(1, 1)
+    return results
+
+
+def _set_board(board: Any) -> None:  # noqa: ANN401  # a shared array; its type has no public name
+    global _board  # noqa: PLW0603  # a pool hands shared memory to its processes only at their start
+    _board = board
+
+
+def _one(number: int, trial: Trial, policy: Policy) -> tuple[Json, float]:
+    def note(done: int, total: int) -> None:
+        _board[number] = done / max(total, 1)
+
+    return run_trial(trial, policy, note)
