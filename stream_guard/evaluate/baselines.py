@@ -123,8 +123,9 @@ class Baselines:
         for account, row in self._open.items():
             features = row.features()
             if self._rows >= _WINDOW_ROWS:
-                self._rise(self._trees, account, self._forest.score_one(features), end)
-            self._forest.learn_one(features)
+                level = self._forest.score_one(features)  # type: ignore[no-untyped-call]  # River's is untyped
+                self._rise(self._trees, account, level, end)
+            self._forest.learn_one(features)  # type: ignore[no-untyped-call]  # likewise
             self._rows += 1
         self._open.clear()
 

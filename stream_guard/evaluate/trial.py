@@ -65,6 +65,7 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
         judge.observe(outputs)
     result: Json = {**asdict(trial), "days": truth.days, "records": pipeline.counts.records}
     result |= score(truth, judge, pipeline.finished(), len(feeder.accounts))
+    del result["baselines"]
     if feeder.baselines is not None:
         result["baselines"] = feeder.baselines.score(len(judge.acted_on - truth.hostile))
     return result, time.monotonic() - started

@@ -1,0 +1,233 @@
+"""``stream-guard evaluate``: what the scores mean, and that a run is what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stream_guard import cli
+from stream_guard.evaluate.baselines import Baselines
+from stream_guard.evaluate.judge import Judge
+from stream_guard.evaluate.scoring import score
+from stream_guard.evaluate.truth import Truth, read_truth, same_group
+from stream_guard.records import (
+    Action,
+    Alert,
+    AlertStatus,
+    Campaign,
+    Decision,
+    DecisionStatus,
+    Member,
+    Outputs,
+    Scope,
+    Severity,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START = 1_788_739_200.0
+HOSTILE = [f"h{number}" for number in range(10)]
+TINY = ["--scale", "0.1", "--days", "0.3", "--background-accounts", "200", "--jobs", "1"]
+
+
+def made_truth(**extra: object) -> Truth:
+    attack = {"label": "lab", "accounts": HOSTILE, "starts": START * 1_000, "exchanges": 100, **extra}
+    truth = read_truth(
+        {"campaigns": [attack], "benign_groups": [{"label": "nat", "accounts": ["s1", "s2", "s3", "s4"]}], "days": 2}
+    )
+    for number in range(100):
+        truth.attacks[0].note(HOSTILE[number % 5], START + number)  # five of ten have sent something
+    return truth
+
+
+def made_campaign(accounts: list[str], campaign_id: str = "c1", **changes: object) -> Campaign:
+    members = tuple(Member(account, START, None, 0.9) for account in accounts)
+    found = Campaign(
+        campaign_id, "default", Verdict.EXTRACTION_CAMPAIGN, START, START, None, None, 1, 1, {}, members, 1.0, (), 1.0
+    )
+    return replace(found, **changes)  # type: ignore[arg-type]  # fields by name
+
+
+def made_alert(subject: str = "c1", at: float = 40.0, **changes: object) -> Alert:
+    found = Alert(
+        f"alr_{subject}",
+        "default",
+        subject,
+        Scope.CAMPAIGN,
+        subject,
+        AlertStatus.FIRING,
+        START + at,
+        START,
+        Severity.CRITICAL,
+        Verdict.EXTRACTION_CAMPAIGN,
+        0.9,
+        2.0,
+        (),
+        5,
+        10,
+        100,
+        {},
+        {},
+    )
+    return replace(found, **changes)  # type: ignore[arg-type]  # fields by name
+
+
+def made_decision(accounts: tuple[str, ...], **changes: object) -> Decision:
+    found = Decision(
+        "dec",
+        "alr_c1",
+        "c1",
+        "default",
+        Scope.CAMPAIGN,
+        "c1",
+        Action.LIMIT,
+        60.0,
+        START,
+        START + 60,
+        simulated=True,
+        status=DecisionStatus.ACTIVE,
+        reason="",
+        evidence_hash="",
+        actor="policy",
+        accounts=accounts,
+    )
+    return replace(found, **changes)  # type: ignore[arg-type]  # fields by name
+
+
+def test_leak_time_and_members_of_a_found_attack() -> None:
+    truth = made_truth(exchanges_planned=1_000)
+    judge = Judge(truth)
+    early = made_campaign([*HOSTILE[:4], "s1"])
+    judge.observe(Outputs(0, [made_alert(verdict=Verdict.UNDETERMINED, at=10.0)], [], [early]))
+    judge.observe(Outputs(1, [made_alert()], [made_decision(("h1", "s1"))], [early]))
+    judge.observe(Outputs(2, [made_alert(at=90.0)], [made_decision(("s2",), status=DecisionStatus.HELD)], []))
+    found = score(truth, judge, [made_campaign(HOSTILE)], 1_005)
+    (attack,) = found["attacks"]
+    assert attack["exact"]
+    assert attack["leaked"] == 40
+    assert attack["leaked_share"] == 0.4
+    assert attack["leaked_share_of_planned"] == 0.04
+    assert attack["at_alert"] == {"members": 5, "precision": 0.8, "recall": 0.4, "recall_seen": 0.8}
+    assert attack["at_end"]["recall"] == 1.0
+    assert attack["same_id"] is True
+    assert (attack["campaign_ids"], attack["critical_alerts"], attack["acted_on"]) == (1, 1, 1)
+    assert found["honest"]["accounts"] == 1_000
+    assert found["honest"]["acted_on_per_million"] == 1_000.0  # s1; a held decision acts on nobody
+    assert found["honest"]["alerts"] == 0
+
+
+def test_a_missed_attack_leaks_everything_and_a_false_alert_counts() -> None:
+    truth = made_truth()
+    judge = Judge(truth)
+    staff = made_campaign(["s1", "s2", "s3"], "c2")
+    judge.observe(Outputs(0, [made_alert("c2")], [made_decision(("s1", "s2"), campaign_id="c2")], [staff]))
+    found = score(truth, judge, [staff], 105)
+    (attack,), (group,) = found["attacks"], found["benign_groups"]
+    assert not attack["detected"]
+    assert attack["leaked_share"] == 1.0
+    assert attack["at_alert"] is None
+    assert (group["verdict"], group["worst_severity"], group["acted_on"]) == ("extraction_campaign", "critical", 2)
+    assert not group["clear"]
+    assert found["honest"]["alerts_by_severity"]["critical"] == 1
+    assert found["honest"]["critical_per_day"] == 0.5
+
+
+def test_merges_are_followed_and_splits_are_counted() -> None:
+    truth = made_truth()
+    judge = Judge(truth)
+    first, second = made_campaign(HOSTILE[:4]), made_campaign(HOSTILE[4:7], "c2")
+    judge.observe(Outputs(0, [made_alert(), made_alert("c2", at=50.0)], [], [first, second]))
+    split = score(truth, judge, [first, second], 105)["attacks"][0]
+    assert (split["campaign_ids"], split["campaign_ids_alerted"], split["same_id"]) == (2, 2, True)
+    assert split["at_end_all_ids"]["recall"] == 0.7
+    merged = score(truth, judge, [replace(first, merged_into="c2"), made_campaign(HOSTILE, "c2")], 105)["attacks"][0]
+    assert (merged["campaign_ids"], merged["same_id"], merged["at_end"]["recall"]) == (1, True, 1.0)
+
+
+def test_an_account_alert_is_enough_for_an_attack_of_one() -> None:
+    truth = read_truth(
+        {
+            "campaigns": [{"label": "one", "accounts": ["h"], "starts": START * 1_000, "exchanges": 2}],
+            "benign_groups": [],
+            "days": 1,
+        }
+    )
+    judge = Judge(truth)
+    alert = made_alert("h", campaign_id=None, scope=Scope.ACCOUNT, verdict=Verdict.SINGLE_ACCOUNT)
+    judge.observe(Outputs(0, [alert], [], []))
+    assert judge.first["one"].at == START + 40
+
+
+def test_bulk_and_share_are_scored_where_the_truth_has_them() -> None:
+    truth = made_truth(bulk_starts=(START + 50) * 1_000, share=0.25)
+    judge = Judge(truth)
+    found = made_campaign(HOSTILE, extraction_share=0.3)
+    judge.observe(Outputs(0, [made_alert()], [], [found]))
+    attack = score(truth, judge, [found], 105)["attacks"][0]
+    assert attack["alert_before_bulk"] is True
+    assert (attack["share"], attack["share_estimated"]) == (0.25, 0.3)
+
+
+def test_mixed_accounts_leak_by_the_marks_of_the_truth() -> None:
+    marks = [[START * 1_000, 1], [(START + 100) * 1_000, 51]]
+    attack = made_truth(exchanges=51, progress=marks).attacks[0]
+    assert not attack.exact
+    assert attack.leaked_before(START + 50) == 26
+    assert attack.leaked_before(START - 1) == 0
+    assert attack.leaked_before(START + 500) == 51
+
+
+@pytest.mark.parametrize(
+    ("found", "same"), [(["h1"], False), (HOSTILE[:3], True), ([*HOSTILE[:4], *"abcdefg"], False), (HOSTILE, True)]
+)
+def test_what_a_group_is_about(found: list[str], same: bool) -> None:  # noqa: FBT001  # a column of the table
+    assert same_group(found, frozenset(HOSTILE)) is same
+
+
+def test_baselines_keep_to_their_budget() -> None:
+    truth = made_truth()
+    baselines = Baselines(truth)
+    for number in range(3_000):
+        loud = number % 3 == 0
+        account = f"a{number % 7}" if not loud else HOSTILE[0]
+        record = {"tls_fp": "t1" if loud else f"t{number % 7 + 2}", "ip": f"10.0.{number % 5}.1", "status": 200}
+        baselines.add(account, START + number, record)
+    found = baselines.score(0)
+    assert found["rate_limit"]["honest_flagged"] == 0
+    assert found["rate_limit"]["hostile_flagged"] == 1
+    assert 0 < found["rate_limit"]["leaked_share"] < 1
+    assert found["shared_value"]["honest_flagged"] == 0
+    assert found["half_space_trees"]["honest_flagged"] == 0
+    assert baselines.score(3)["rate_limit"]["honest_flagged"] <= 3
+
+
+def test_a_run_writes_the_same_report_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        assert cli.main(["evaluate", "demo", *TINY, "--baselines", "--out", str(tmp_path / name)]) == 0
+    one, two = ((tmp_path / name / "evaluation.json").read_bytes() for name in "ab")
+    assert one == two
+    report = json.loads(one)
+    (trial,) = report["trials"]
+    assert trial["attacks"][0]["label"] == "demo-thin"
+    assert {group["label"] for group in trial["benign_groups"]} >= {"B5-support-product", "B6-reseller"}
+    assert set(trial["baselines"]) == {"honest_budget", "half_space_trees", "rate_limit", "shared_value"}
+    assert report["scenarios"]["demo"]["attacks"] == 1
+    assert "demo-thin" in capsys.readouterr().out
+
+
+def test_processes_give_what_one_gives(tmp_path: Path) -> None:
+    arguments = ["evaluate", "quiet", "--seeds", "2", "--days", "0.1", "--background-accounts", "100"]
+    for jobs in "12":
+        assert cli.main([*arguments, "--jobs", jobs, "--out", str(tmp_path / jobs)]) == 0
+    one, two = ((tmp_path / jobs / "evaluation.json").read_bytes() for jobs in "12")
+    assert one == two
+
+
+@pytest.mark.parametrize("arguments", [["S77"], ["S1", "--all"], ["S1", "--scale", "0"], ["S1", "--days", "-1"]])
+def test_wrong_usage(arguments: list[str]) -> None:
+    assert cli.main(["evaluate", *arguments]) == 2
