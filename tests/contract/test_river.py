@@ -30,9 +30,11 @@ def estimator_classes() -> list[type[base.AnomalyDetector]]:
         if "AnomalyDetector" not in path.read_text(encoding="utf-8"):
             continue
         module = importlib.import_module(".".join(("stream_guard", *path.relative_to(root).with_suffix("").parts)))
-        for name, value in inspect.getmembers(module, inspect.isclass):
-            if issubclass(value, base.AnomalyDetector) and value.__module__ == module.__name__:
-                found[name] = value
+        found.update(
+            (name, value)
+            for name, value in inspect.getmembers(module, inspect.isclass)
+            if issubclass(value, base.AnomalyDetector) and value.__module__ == module.__name__
+        )
     return list(found.values())
 
 

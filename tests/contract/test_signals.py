@@ -173,7 +173,7 @@ class _Rounded(Signal):
 class _Shared(Signal):
     """All clones share one state."""
 
-    _everyone: list[float] = [0.0] * 64  # noqa: RUF012 # the fault under test
+    _everyone: list[float] = [0.0] * 64  # the fault under test
 
     def __init__(self, name: str = "value") -> None:
         super().__init__(name)

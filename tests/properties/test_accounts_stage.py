@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,7 @@ def streams(draw: st.DrawFn) -> list[tuple[float, bytes]]:
 def run(records: Sequence[bytes], cuts: Sequence[int]) -> AccountsStage:
     stage = AccountsStage(0, EPOCHS)
     edges = [0, *sorted(cut % (len(records) + 1) for cut in cuts), len(records)]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         stage.add(batch_of(records[first:last]), np.arange(first, last))
         stage.close_due()
     stage.close_idle(stage.watermark + EPOCHS.epoch_seconds)
@@ -62,9 +63,7 @@ def states(stage: AccountsStage) -> dict[bytes, bytes]:
 
 @settings(max_examples=25, deadline=None)
 @given(streams(), st.lists(st.integers(0, 1_000), max_size=8))
-def test_how_events_are_cut_into_batches_changes_no_bit(
-    stream: list[tuple[float, bytes]], cuts: list[int]
-) -> None:
+def test_how_events_are_cut_into_batches_changes_no_bit(stream: list[tuple[float, bytes]], cuts: list[int]) -> None:
     records = [value for _, value in stream]
     assert states(run(records, cuts)) == states(run(records, []))
 
@@ -133,7 +132,7 @@ def test_folding_any_cut_of_a_stream_gives_rivers_numbers(
 ) -> None:
     mean, var, seen = np.zeros(4), np.zeros(4), np.zeros(4, np.bool_)
     edges = [0, *sorted(min(cut, len(values)) for cut in cuts), len(values)]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         part = sorted(values[first:last], key=lambda item: item[0])
         if not part:
             continue

@@ -13,12 +13,13 @@ from tests.support.events import START, Network, record
 NO_WINDOW = Policy(
     epochs=Epochs(epoch_seconds=60.0, allowed_lateness_seconds=5.0, evaluate_seconds=600.0, duplicate_window_events=0)
 )
+FATES = st.sampled_from(("save", "crash", "save and crash", "idle", ""))
 
 
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(-400, 1_500)), min_size=1, max_size=40),
-    st.lists(st.tuples(st.integers(1, 9), st.sampled_from(("save", "crash", "save and crash", "idle", ""))), max_size=25),
+    st.lists(st.tuples(st.integers(1, 9), FATES), max_size=25),
 )
 def test_every_event_counts_once_whenever_the_node_crashes(
     events: list[tuple[str, int]], fates: list[tuple[int, str]]

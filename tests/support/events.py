@@ -51,6 +51,13 @@ def record(account: str, ts: float, event: str, **fields: Any) -> bytes:  # noqa
     return json.dumps({"event_id": event, "ts": round(ts * 1_000), "account_id": account, **fields}).encode()
 
 
+def words(generator: np.random.Generator, count: int) -> str:
+    """So many made-up words of letters; they hardly ever come twice."""
+    return " ".join(
+        "".join(chr(97 + letter) for letter in word) for word in generator.integers(0, 26, (count, 6)).tolist()
+    )
+
+
 def status_record(account: str, ts: float, status: str) -> bytes:
     """One `account_status` record as JSON."""
     return json.dumps(
@@ -155,7 +162,7 @@ def delta(epoch: int, *parts: tuple[Rows, Sequence[str]], source: int = 0) -> De
     return DeltaBundle(source, epoch, np.concatenate([rows for rows, _ in parts]), keys, CLASS_NAMES)
 
 
-def suspicion(  # noqa: PLR0913 # the parts of a suspicion
+def suspicion(
     value: int,
     keys: Sequence[str],
     *,
@@ -234,14 +241,16 @@ def small_world(seed: int = 1, hours: float = 1.5, honest: int = 60, pool: int =
         }
         for event in range(1 + int(np.exp(generator.normal(1.5, 1.2)))):
             ts = START + float(generator.uniform(0.0, hours * 3_600.0))
-            text = " ".join(f"w{int(word)}" for word in generator.integers(0, 5_000, 12))
-            timed.append((ts, account, record(account, ts, f"{account}-{event}", prompt=text, capability="chat", **people)))
+            text = words(generator, 12)
+            value = record(account, ts, f"{account}-{event}", prompt=text, capability="chat", **people)
+            timed.append((ts, account, value))
     members = [f"pool-{number}" for number in range(pool)]
     for turn in range(int(hours * 3_600.0 / 120.0)):
         for number, account in enumerate(members):
             ts = START + 120.0 * turn + 5.0 * number + float(generator.uniform(0.0, 2.0))
-            item = " ".join(f"v{int(word)}" for word in generator.integers(0, 9_000, 3))
-            text = f"Think step by step about the following question and answer in numbered lines of reasoning: {item}"
+            text = (
+                f"Think step by step about the following question and answer in numbered lines: {words(generator, 3)}"
+            )
             timed.append(
                 (
                     ts,
@@ -344,7 +353,7 @@ class Network:
 
     def drain(self, most: int = 200) -> None:
         """Run until every log is read."""
-        while any([self.step(name, most) for name in self.names]):
+        while sum(self.step(name, most) for name in self.names):
             pass
 
     def finish(self, watermark: float) -> None:

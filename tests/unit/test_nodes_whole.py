@@ -114,9 +114,10 @@ def test_malformed_bytes_on_every_topic_become_dead_letters_and_nothing_else() -
     network = Network(Policy(), 2, 2)
     records = list(world().records)
     network.publish(records[:500])
-    for topic in (Topic.QUERIES, Topic.ACCOUNT_STATUS, Topic.DELTAS, Topic.SUSPICIONS, Topic.OPERATIONS, Topic.FEEDBACK):
+    partitioned = (Topic.QUERIES, Topic.ACCOUNT_STATUS, Topic.DELTAS)
+    for topic in (*partitioned, Topic.SUSPICIONS, Topic.OPERATIONS, Topic.FEEDBACK):
         network.drain(50)
-        for partition in range(2 if topic not in {Topic.SUSPICIONS, Topic.OPERATIONS, Topic.FEEDBACK} else 1):
+        for partition in range(2 if topic in partitioned else 1):
             network.logs.setdefault((topic, partition), []).extend(rubbish)
     network.publish(records[500:])
     network.finish(world().end + 60.0)
@@ -128,11 +129,12 @@ def test_malformed_bytes_on_every_topic_become_dead_letters_and_nothing_else() -
 def test_a_banned_account_leaves_its_campaign_at_the_time_of_the_ban() -> None:
     network = Network(Policy(), 2, 2)
     end = world().end
-    banned = sorted(world().pool)[0]
+    banned = min(world().pool)
     network.publish(world().records)
     network.drain()
     network.publish([(banned, status_record(banned, end - 1_000.0, "banned"))], Topic.ACCOUNT_STATUS)
-    network.publish((name, record(name, end + 700.0 + number, f"last-{name}")) for number, name in enumerate(world().pool - {banned}))
+    others = sorted(world().pool - {banned})
+    network.publish((name, record(name, end + 700.0, f"last-{name}")) for name in others)
     network.finish(end + 1_500.0)
     (campaign,) = network.campaigns()
     left = {member.account_id: member.left_at for member in campaign.members if member.left_at is not None}
