@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from stream_guard.evaluate.many import run_trials
-from stream_guard.evaluate.report import COLUMNS, evaluation, rows
+from stream_guard.evaluate.report import evaluation, tables
 from stream_guard.evaluate.trial import Trial
 from stream_guard.policy import load_policy
 from stream_guard.replay import policy_hash
@@ -97,7 +98,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option
     }
     scores = [result for result, _ in results]
     _write(out / REPORT, evaluation(scores, options, policy_hash(tuned)))
-    _show(rows(scores))
+    _show(scores)
     seconds = sum(spent for _, spent in results)
     records = sum(result["records"] for result in scores)
     click.echo(
@@ -112,18 +113,19 @@ def _write(path: Path, report: Json) -> None:
     part.replace(path)
 
 
-def _show(table: Sequence[tuple[str, ...]]) -> None:
-    """A table on a terminal; tab-separated lines in a pipe."""
-    if not sys.stdout.isatty():
-        for row in (COLUMNS, *table):
-            click.echo("\t".join(cell.strip() for cell in row))
-        return
-    shown = Table(title="Evaluation; ids: alerted/standing")
-    for column in COLUMNS:
-        shown.add_column(column, overflow="fold")
-    for row in table:
-        shown.add_row(*row)
-    Console().print(shown)
+def _show(scores: Sequence[Json]) -> None:
+    """Tables on a terminal; tab-separated lines in a pipe."""
+    for title, columns, rows in tables(scores):
+        if not sys.stdout.isatty():
+            for row in (columns, *rows):
+                click.echo("\t".join(row))
+            continue
+        shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            shown.add_column(column, overflow="fold")
+        for row in rows:
+            shown.add_row(*row)
+        Console().print(shown)
 
 
 @contextmanager

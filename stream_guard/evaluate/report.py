@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from stream_guard.records import Json
 
 SCHEMA: Final = "stream_guard.evaluation.v1"
-COLUMNS: Final = (
-    "scenario", "seed", "subject", "alert after", "leaked", "of file", "of plan", "P/R at alert", "P/R at end",
-    "ids", "critical", "acted on", "verdict",
+ATTACKS: Final = (
+    "trial", "attack", "found after", "leaked", "of file", "of plan", "P/R then", "P/R end", "ids", "pages", "verdict",
 )  # fmt: skip
+HONEST: Final = ("trial", "honest accounts", "acted on", "worst", "taken for", "clear")
+BASELINES: Final = ("trial", "baseline", "leaked", "of file", "recall", "honest flagged", "threshold")
 METHOD: Final = {
     "leaked": "exchanges of the attack with event time before the first alert with verdict extraction_campaign about "
     "it (for an attack of one account: any account alert); all of them when there is none",
@@ -51,21 +52,22 @@ def evaluation(trials: Sequence[Json], options: Json, policy_sha256: str) -> Jso
     }
 
 
-def rows(trials: Iterable[Json]) -> list[tuple[str, ...]]:
-    """The table: a row for each attack, honest group and baseline, and one for honest accounts with extra alerts."""
-    table: list[tuple[str, ...]] = []
+def tables(trials: Sequence[Json]) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Title, columns and rows of each table that has rows."""
+    attacks, honest, baselines = [], [], []
     for trial in trials:
-        name, honest = (trial["scenario"], str(trial["seed"])), trial["honest"]
-        table += [(*name, *_attack_row(attack)) for attack in trial["attacks"]]
-        table += [(*name, *_group_row(group)) for group in trial["benign_groups"]]
-        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in honest["alerts_by_verdict"].items())
-        critical = honest["alerts_by_severity"]["critical"]
-        acted = f"{honest['acted_on']} ({_number(honest['acted_on_per_million'], 0)}/M)"
-        table.append((*name, f"honest ({honest['accounts']})", *[""] * 7, str(critical), acted, verdicts or "no alert"))
-        for baseline, found in trial.get("baselines", {}).items():
-            if baseline != "honest_budget":
-                table.append((*name, *_baseline_row(baseline, found)))
-    return table
+        name = f"{trial['scenario']}/{trial['seed']}"
+        attacks += [(name, *_attack_row(attack)) for attack in trial["attacks"]]
+        honest += [(name, *_group_row(group)) for group in trial["benign_groups"]]
+        honest.append((name, *_honest_row(trial["honest"])))
+        found = trial.get("baselines", {})
+        baselines += [(name, *_baseline_row(key, found[key])) for key in found if key != "honest_budget"]
+    titles = (
+        ("Attacks (P/R: precision/recall of members; ids: alerted/standing; ! = not the first id)", ATTACKS, attacks),
+        ("Honest accounts", HONEST, honest),
+        ("Baselines, with no more honest accounts flagged than ours acted on", BASELINES, baselines),
+    )
+    return [(title, columns, rows) for title, columns, rows in titles if rows]
 
 
 def _attack_row(attack: Json) -> tuple[str, ...]:
@@ -86,22 +88,33 @@ def _attack_row(attack: Json) -> tuple[str, ...]:
         _pair(attack["at_end"]),
         f"{attack['campaign_ids_alerted']}/{attack['campaign_ids']}" + ("" if attack["same_id"] is not False else " !"),
         str(attack["critical_alerts"]),
-        str(attack["acted_on"]),
         "; ".join([verdict, *extra]),
     )
 
 
 def _group_row(group: Json) -> tuple[str, ...]:
-    severity = group["worst_severity"] or "no alert"
-    text = f"{group['verdict'] or 'none'}, {severity}: {'clear' if group['clear'] else 'NOT CLEAR'}"
-    return f"{group['label']} ({group['accounts']})", *[""] * 8, str(group["acted_on"]), text
+    name = f"{group['label']} ({group['accounts']})"
+    clear = "yes" if group["clear"] else "NO"
+    return name, str(group["acted_on"]), group["worst_severity"] or "-", group["verdict"] or "-", clear
+
+
+def _honest_row(honest: Json) -> tuple[str, ...]:
+    severities = [name for name, count in honest["alerts_by_severity"].items() if count]
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in honest["alerts_by_verdict"].items())
+    acted = f"{honest['acted_on']} ({_number(honest['acted_on_per_million'], 0)}/M)"
+    clear = "NO" if honest["acted_on"] or set(severities) - {"info"} else "yes"
+    return f"all ({honest['accounts']})", acted, severities[-1] if severities else "-", verdicts or "-", clear
 
 
 def _baseline_row(name: str, found: Json) -> tuple[str, ...]:
-    recall = "" if found["recall"] is None else f"R {_number(found['recall'], 2)}"
-    text = f"threshold {found['threshold']:g}, {found['honest_flagged']} honest flagged"
-    share = _percent(found["leaked_share"])
-    return f"  {name}", "", str(found["leaked"]), share, "", "", recall, "", "", str(found["hostile_flagged"]), text
+    return (
+        name,
+        str(found["leaked"]),
+        _percent(found["leaked_share"]),
+        _number(found["recall"], 2),
+        str(found["honest_flagged"]),
+        f"{found['threshold']:g}",
+    )
 
 
 def _summary(trials: Sequence[Json]) -> Json:
