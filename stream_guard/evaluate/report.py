@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ ATTACKS: Final = (
 )  # fmt: skip
 HONEST: Final = ("trial", "honest accounts", "acted on", "worst", "taken for", "clear")
 BASELINES: Final = ("trial", "baseline", "leaked", "of file", "recall", "honest flagged", "threshold")
+_OF_SCENARIO: Final = re.compile(r"B\d")  # honest groups of the background are shown only where something befell them
 METHOD: Final = {
     "leaked": "exchanges of the attack with event time before the first alert with verdict extraction_campaign about "
     "it (for an attack of one account: any account alert); all of them when there is none",
@@ -58,7 +60,10 @@ def tables(trials: Sequence[Json]) -> list[tuple[str, tuple[str, ...], list[tupl
     for trial in trials:
         name = f"{trial['scenario']}/{trial['seed']}"
         attacks += [(name, *_attack_row(attack)) for attack in trial["attacks"]]
-        honest += [(name, *_group_row(group)) for group in trial["benign_groups"]]
+        shown = [group for group in trial["benign_groups"] if _OF_SCENARIO.match(group["label"]) or not group["clear"]]
+        honest += [(name, *_group_row(group)) for group in shown]
+        if others := len(trial["benign_groups"]) - len(shown):
+            honest.append((name, f"{others} other groups", "0", "-", "-", "yes"))
         honest.append((name, *_honest_row(trial["honest"])))
         found = trial.get("baselines", {})
         baselines += [(name, *_baseline_row(key, found[key])) for key in found if key != "honest_budget"]
