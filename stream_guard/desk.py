@@ -137,10 +137,15 @@ class Desk:
             if key != BOOKS_KEY:
                 self.campaigns.load(data)
                 continue
-            books: dict[str, Any] = msgspec.msgpack.decode(data)
-            if books.get("version") != STATE_VERSION:
-                raise StateError("books of alerts and decisions: unknown version")
-            self.now = books["now"]
-            self.alerts.load(books["alerts"])
-            self.decisions.load(books["decisions"])
-            self.campaigns.traffic = {tenant: tuple(value) for tenant, value in books["traffic"].items()}
+            try:
+                books: dict[str, Any] = msgspec.msgpack.decode(data)
+                if books["version"] != STATE_VERSION:
+                    raise StateError(
+                        f"books of alerts and decisions: version {books['version']} is not {STATE_VERSION}"
+                    )
+                self.alerts.load(books["alerts"])
+                self.decisions.load(books["decisions"])
+                self.campaigns.traffic = {tenant: tuple(value) for tenant, value in books["traffic"].items()}
+                self.now = books["now"]
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+                raise StateError("books of alerts and decisions: not readable") from error

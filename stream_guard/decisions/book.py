@@ -183,11 +183,16 @@ class DecisionBook:
         return []
 
     def _release(self, operation: Operation, subject: str) -> list[Decision]:
-        return [
-            self._close(key, DecisionStatus.RELEASED, operation.reason, operation.actor, operation.ts)
-            for key, decision in list(self.decisions.items())
-            if key.startswith(f"{subject}\x1f") or decision.decision_id == operation.subject_id
-        ]
+        released = []
+        for key, decision in list(self.decisions.items()):
+            named = decision.decision_id == operation.subject_id
+            if named:  # or the next review would take the same decision again
+                self._released[f"{decision.tenant}\x1f{decision.subject_id}"] = operation.ts + _RELEASED_SECONDS
+            if named or key.startswith(f"{subject}\x1f"):
+                released.append(
+                    self._close(key, DecisionStatus.RELEASED, operation.reason, operation.actor, operation.ts)
+                )
+        return released
 
     def _close(self, key: str, status: DecisionStatus, reason: str, actor: str, now: float) -> Decision:
         decision = self.decisions.pop(key)
