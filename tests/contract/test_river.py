@@ -17,7 +17,7 @@ from stream_guard.clusters import SIGNALS, Signal
 from stream_guard.clusters.accounts_alone import ACCOUNT_SIGNALS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
 Observation = tuple[dict[str, float], bool]
 
@@ -72,8 +72,9 @@ def _check_ranking(model: base.AnomalyDetector, dataset: _Observations) -> None:
     """River's `check_roc_auc` without scikit-learn: what stands out ranks above, ties count half."""
     scored: dict[bool, list[float]] = {True: [], False: []}
     for x, odd in dataset:
-        scored[odd].append(model.score_one(dict(x)))
-        model.learn_one(dict(x))
+        observed: dict[Hashable, float] = dict(x.items())
+        scored[odd].append(model.score_one(observed))
+        model.learn_one(observed)
     wins = sum((high > low) + 0.5 * (high == low) for high in scored[True] for low in scored[False])
     assert wins >= 0.5 * len(scored[True]) * len(scored[False])
 

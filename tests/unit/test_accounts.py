@@ -70,10 +70,10 @@ class TestEwGaussianTail:
         model = EwGaussianTail(grace_period=3)
         for value in (1.0, math.nan, math.inf, 2.0):
             model.learn_one({"x": value})
-        assert not model.ready
+        ready = [model.ready]
         assert model.score_one({"x": 1e9}) == 0.0
         model.learn_one({"x": 1.5})
-        assert model.ready
+        assert [*ready, model.ready] == [False, True]
         assert model.score_one({"x": math.nan}) == 0.0
         assert 0.9 < model.score_one({"x": 1e9}) <= 1.0
 

@@ -219,10 +219,10 @@ class TestForest:
     def test_says_nothing_until_a_window_is_full(self) -> None:
         forest = GroupForest()
         forest.learn(self.features(249, 1))
-        assert not forest.ready
+        ready = [forest.ready]
         assert np.isnan(forest.score(self.features(3, 2))).all()
         forest.learn(self.features(1, 3))
-        assert forest.ready
+        assert [*ready, forest.ready] == [False, True]
         assert np.isfinite(forest.score(self.features(3, 2))).all()
 
     @pytest.mark.parametrize("count", [100, 250, 330, 700])

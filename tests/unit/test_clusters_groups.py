@@ -43,10 +43,10 @@ def members_by_fingerprint(groups: Groups) -> dict[int, list[int]]:
 @given(SMALL)
 def test_groups_are_who_shows_the_same(shown: list[tuple[int, int, int]]) -> None:
     found = members_by_fingerprint(form_groups(rows_of(shown), 3, 0, 1))
-    for kind, value_of in ((Kind.PAYMENT, lambda item: item[0]), (Kind.CLIENT, lambda item: item[1])):
+    for kind, place in ((Kind.PAYMENT, 0), (Kind.CLIENT, 1)):
         expected = {}
         for value in (1, 2, 3):
-            members = [number for number, item in enumerate(shown) if value_of(item) == value]
+            members = [number for number, item in enumerate(shown) if item[place] == value]
             if len(members) >= 3:
                 expected[(int(kind) << 32) | value] = members
         assert {key: members for key, members in found.items() if kind_of(key) == kind} == expected

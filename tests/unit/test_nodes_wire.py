@@ -61,7 +61,15 @@ def test_suspicions_come_back() -> None:
 
 @pytest.mark.parametrize(
     "numbers",
-    [(2, 0, 1, 0, 1), (1, -1, 1, 0, 1), (1, 1, 1, 0, 1), (1, 0, -1, 0, 1), (1, 0, 1, 1, 1), (1, 0, 1, -1, 1), (1, 0, 1, 0, 0)],
+    [
+        (2, 0, 1, 0, 1),
+        (1, -1, 1, 0, 1),
+        (1, 1, 1, 0, 1),
+        (1, 0, -1, 0, 1),
+        (1, 0, 1, 1, 1),
+        (1, 0, 1, -1, 1),
+        (1, 0, 1, 0, 0),
+    ],
 )
 def test_impossible_parts_are_refused(numbers: tuple[int, ...]) -> None:
     with pytest.raises(StateError):

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
         ("[decisions]\nladder = []\n", "decisions.ladder"),
         ("[[decisions.ladder]]\naction = 'shout'\nmin_confidence = 0.5\n", "decisions.ladder.0.action"),
         (
-            "[[decisions.ladder]]\naction = 'slow'\nmin_confidence = 0.9\n"
-            "[[decisions.ladder]]\naction = 'limit'\nmin_confidence = 0.5\n",
+            (
+                "[[decisions.ladder]]\naction = 'slow'\nmin_confidence = 0.9\n"
+                "[[decisions.ladder]]\naction = 'limit'\nmin_confidence = 0.5\n"
+            ),
             "decisions: ",
         ),
         ("[desicions]\ndry_run = false\n", "desicions"),
@@ -72,4 +74,4 @@ def test_a_part_of_a_section_keeps_the_other_defaults(tmp_path: Path) -> None:
 def test_a_policy_cannot_be_changed_in_place() -> None:
     policy = Policy()
     with pytest.raises(ValidationError):
-        policy.decisions.dry_run = False  # type: ignore[misc] # what must fail
+        policy.decisions.dry_run = False  # what must fail
