@@ -1,0 +1,62 @@
+# `make help` lists the targets. Everything happens in .venv, from the hashed lock.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint format types layers services bench lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "stream-guard needs Python 3.11 to 3.13; $(PYTHON) is not one: run make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
+	  || { echo "$(PYTHON) cannot create virtual environments: install the package python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## Show a campaign being found: broker, Redis, worker and traffic on this machine, about a minute
+	@$(BIN)/stream-guard demo
+
+test: services check ## Run every check and test; installs a JDK, Redis and Prometheus' tools where missing
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: lint types layers ## Run the static checks only
+
+lint: $(STAMP) ## Style: ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP) ## Types: mypy, strict
+	$(BIN)/mypy
+
+layers: $(STAMP) ## Who may import whom: import-linter
+	$(BIN)/lint-imports --no-cache
+
+services: $(STAMP) ## Install the servers and tools that the tests start
+	sh tests/install.sh
+
+bench: $(STAMP) ## Time the pipeline on this machine; one process, no Kafka
+	$(BIN)/python deploy/bench.py
+
+lock: $(STAMP) ## Pin all dependencies anew, with hashes
+	$(BIN)/pip-compile $(LOCK_FLAGS) --all-extras --build-deps-for=editable --output-file=requirements.lock pyproject.toml
+	$(BIN)/pip-compile $(LOCK_FLAGS) --build-deps-for=wheel --constraint=requirements.lock \
+	  --output-file=deploy/requirements.lock pyproject.toml
+
+LOCK_FLAGS := --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header --annotation-style=line \
+  --no-emit-index-url --no-emit-trusted-host --no-emit-options
+
+clean: ## Remove .venv and what the tools left
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find stream_guard tests -name __pycache__ -type d -exec rm -rf {} +
