@@ -1,0 +1,201 @@
+"""Suspicions and everything after them: campaigns, alerts, decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from stream_guard.records.columns import Kind
+
+
+class Verdict(StrEnum):
+    """What a group of accounts is taken for."""
+
+    EXTRACTION_CAMPAIGN = "extraction_campaign"
+    RESELLER_POOL = "reseller_pool"
+    ORGANISATION = "organisation"
+    SINGLE_ACCOUNT = "single_account"
+    UNDETERMINED = "undetermined"
+
+
+class Scope(StrEnum):
+    """What an alert or a decision is about."""
+
+    ACCOUNT = "account"
+    CLUSTER = "cluster"
+    CAMPAIGN = "campaign"
+
+
+class Severity(StrEnum):
+    """`critical` pages a person."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlertStatus(StrEnum):
+    """A transition of an alert."""
+
+    FIRING = "firing"
+    UPDATED = "updated"
+    RESOLVED = "resolved"
+
+
+class Action(StrEnum):
+    """Rungs of the ladder, softest first."""
+
+    OBSERVE = "observe"
+    SLOW = "slow"
+    LIMIT = "limit"
+    VERIFY = "verify"
+    SUSPEND_REQUEST = "suspend_request"
+
+
+class DecisionStatus(StrEnum):
+    """Life of a decision; `held` waits for a person."""
+
+    ACTIVE = "active"
+    HELD = "held"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One term of the log-odds sum, in natural units, with a sentence for a person."""
+
+    signal: str
+    contribution: float
+    observed: float
+    expected: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What a clusters partition says about one group at the end of an epoch.
+
+    Attributes:
+        cluster: stable id: tenant, kind and value.
+        log_odds: sum of the contributions in `evidence`.
+        rows: current rows of its members (`ROW`), sorted by account.
+        keys: account keys, aligned with `rows`.
+        anchors: (kind, value) that most members show, with the share of members and of the population.
+        names: readable text of the anchors, where known.
+    """
+
+    cluster: str
+    tenant: str
+    kind: Kind
+    value: int
+    log_odds: float
+    evidence: tuple[Evidence, ...]
+    rows: NDArray[np.void]
+    keys: Sequence[str]
+    anchors: tuple[tuple[int, int, float, float], ...]
+    names: Mapping[tuple[int, int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class SuspicionBundle:
+    """What one clusters partition tells the campaigns stage at the end of an epoch; `traffic` is by tenant."""
+
+    source: int
+    epoch: int
+    suspicions: Sequence[Suspicion]
+    traffic: Mapping[str, tuple[int, float]]  # tenant -> (active accounts, queries an hour)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One account in a campaign."""
+
+    account_id: str
+    joined_at: float
+    left_at: float | None
+    membership: float
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign as it stands; `campaigns.jsonl` and Redis hold the same object."""
+
+    campaign_id: str
+    tenant: str
+    verdict: Verdict
+    first_seen: float
+    last_seen: float
+    merged_into: str | None
+    split_from: str | None
+    exchanges: int
+    output_tokens: int
+    exchanges_by_capability: Mapping[str, int]
+    members: tuple[Member, ...]
+    log_odds: float
+    evidence: tuple[Evidence, ...]
+    exchanges_per_hour: float
+    extraction_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One transition of an alert."""
+
+    alert_id: str
+    tenant: str
+    campaign_id: str | None
+    scope: Scope
+    subject_id: str
+    status: AlertStatus
+    at: float
+    first_seen: float
+    severity: Severity
+    verdict: Verdict
+    confidence: float
+    log_odds: float
+    evidence: tuple[Evidence, ...]
+    members: int
+    exchanges: int
+    output_tokens: int
+    exchanges_by_capability: Mapping[str, int]
+    links: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do about a subject, for how long, and why."""
+
+    decision_id: str
+    alert_id: str
+    campaign_id: str | None
+    tenant: str
+    scope: Scope
+    subject_id: str
+    action: Action
+    requests_per_minute: float | None
+    at: float
+    expires_at: float
+    simulated: bool
+    status: DecisionStatus
+    reason: str
+    evidence_hash: str
+    actor: str
+    accounts: tuple[str, ...] = ()  # whom a campaign decision reaches; not part of the public record
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What one epoch made known, in the order in which it must be published."""
+
+    epoch: int
+    alerts: Sequence[Alert] = ()
+    decisions: Sequence[Decision] = ()
+    campaigns: Sequence[Campaign] = ()
