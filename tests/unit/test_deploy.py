@@ -1,0 +1,264 @@
+"""The files of deploy/ and docker-compose.yml: valid, pinned, unprivileged, and in step with the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from stream_guard.adapters.prometheus import Metrics
+from stream_guard.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+RULES = DEPLOY / "prometheus" / "rules.yml"
+RULE_TESTS = DEPLOY / "prometheus" / "rules.test.yml"
+DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOT = {"topics", "demo-traffic"}
+LABELS = {
+    "action", "instance", "job", "le", "reason", "scope", "severity", "signal", "simulated", "stage", "status", "topic",
+    "verdict", "version",
+}  # fmt: skip
+
+services = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def run(tool: str, *arguments: str | Path) -> str:
+    path = shutil.which(tool)
+    if path is None:
+        pytest.fail(f"{tool} is missing: run tests/install.sh")
+    result = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=10, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+# Compose ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_stack_is_complete() -> None:
+    expected = {"kafka", "redis", "topics", "worker", "demo-traffic", "prometheus", "alertmanager", "grafana"}
+    assert set(SERVICES) == expected
+
+
+@services
+def test_an_image_names_its_version(name: str) -> None:
+    _, _, tag = SERVICES[name]["image"].rpartition(":")
+    assert re.fullmatch(r"v?\d+\.\d+\.\d+(-[a-z]+)?", tag), f"{name}: {tag}"
+
+
+@services
+def test_nothing_runs_as_root_or_can_become_root(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"[1-9]\d*:\d+", service["user"])
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not service.get("privileged", False)
+
+
+@services
+def test_what_stays_has_a_health_check(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    if name in ONE_SHOT:
+        assert check == {"disable": True}
+        assert SERVICES[name]["restart"] == "no"
+    else:
+        assert check["test"][0] in {"CMD", "CMD-SHELL"}
+        assert check["interval"]
+        assert check["timeout"]
+        assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@services
+def test_ports_are_published_on_loopback_only(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+
+
+@services
+def test_volumes_and_dependencies_exist(name: str) -> None:
+    service = SERVICES[name]
+    for volume in service.get("volumes", []):
+        source = volume.split(":")[0]
+        assert (ROOT / source).is_dir() if source.startswith("./") else source in COMPOSE["volumes"]
+        assert not source.startswith("./") or volume.endswith(":ro")
+    conditions = {
+        "service_healthy": lambda other: "test" in SERVICES[other]["healthcheck"],
+        "service_completed_successfully": lambda other: other in ONE_SHOT,
+    }
+    for other, how in service.get("depends_on", {}).items():
+        assert conditions[how["condition"]](other)
+
+
+def test_redis_forgets_nothing() -> None:
+    command = " ".join(SERVICES["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+
+
+def test_demo_traffic_starts_only_when_asked_for() -> None:
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"demo-traffic"}
+
+
+def set_variables() -> Iterator[tuple[str, str | None]]:
+    for service in SERVICES.values():
+        yield from service.get("environment", {}).items()
+    yield from re.findall(rf"\b({PREFIX}\w+)=(\S+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
+
+
+def test_every_setting_exists_and_takes_its_value() -> None:
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in set_variables():
+        if name.startswith(PREFIX):
+            group, field = name.removeprefix(PREFIX).lower().split("__")
+            nested.setdefault(group, {})[field] = value
+    settings = Settings.model_validate(nested)
+    assert settings.web.host == "0.0.0.0"  # noqa: S104 # inside the container
+    assert settings.kafka.bootstrap == "kafka:19092"
+
+
+# Image --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_image_is_pinned_hashed_and_unprivileged() -> None:
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", bases.pop())
+    assert "--require-hashes" in text
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
+    assert re.search(r"^HEALTHCHECK .*\\\n.*/readyz", text, re.MULTILINE)
+
+
+def test_everything_the_image_copies_exists_and_is_let_through() -> None:
+    allowed = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    for line in re.findall(r"^COPY (?!--from)(.+)$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists()
+            assert f"!{source}" in allowed
+
+
+def test_the_image_runs_what_the_tests_run() -> None:
+    def pins(path: Path) -> set[str]:
+        return set(re.findall(r"^[a-z0-9][\w.-]*==[^\s;]+", path.read_text(encoding="utf-8"), re.MULTILINE))
+
+    image = pins(DEPLOY / "requirements.lock")
+    assert image
+    assert image <= pins(ROOT / "requirements.lock")
+
+
+# Prometheus and Alertmanager ----------------------------------------------------------------------------------------
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_prometheus_accepts_its_configuration() -> None:
+    run("promtool", "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+    assert f"{len(rules())} rules found" in run("promtool", "check", "rules", RULES)
+
+
+def test_alerts_fire_when_they_should_and_only_then() -> None:
+    run("promtool", "test", "rules", RULE_TESTS)
+
+
+def test_every_alert_is_seen_firing_and_quiet() -> None:
+    firing: set[str] = set()
+    quiet: set[str] = set()
+    for case in yaml.safe_load(RULE_TESTS.read_text(encoding="utf-8"))["tests"]:
+        for check in case["alert_rule_test"]:
+            (firing if check.get("exp_alerts") else quiet).add(check["alertname"])
+    names = {rule["alert"] for rule in rules()}
+    assert firing == names
+    assert quiet == names
+
+
+def test_every_alert_says_how_urgent_it_is_and_what_to_do() -> None:
+    for rule in rules():
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert rule["annotations"].keys() == {"summary", "description"}
+
+
+def test_alertmanager_accepts_its_configuration() -> None:
+    path = DEPLOY / "alertmanager" / "alertmanager.yml"
+    run("amtool", "check-config", path)
+    names = {rule["alert"] for rule in rules()}
+    for rule in yaml.safe_load(path.read_text(encoding="utf-8"))["inhibit_rules"]:
+        for matcher in rule["source_matchers"] + rule["target_matchers"]:
+            assert set(re.search(r'"(.+)"', matcher).group(1).split("|")) <= names  # type: ignore[union-attr]
+
+
+# Dashboards ---------------------------------------------------------------------------------------------------------
+
+
+def dashboard_expressions(path: Path) -> list[str]:
+    panels = json.loads(path.read_text(encoding="utf-8"))["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", [])]
+
+
+def known_metrics() -> set[str]:
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    return {
+        family.name + suffix for family in Metrics().registry.collect() for suffix in suffixes.get(family.type, ("",))
+    }
+
+
+def expressions() -> list[str]:
+    found = [rule["expr"] for rule in rules()]
+    for path in DASHBOARDS:
+        found += dashboard_expressions(path)
+    return found
+
+
+def test_rules_and_dashboards_use_metrics_that_exist() -> None:
+    used = {name for text in expressions() for name in re.findall(r"(?<!\")\bstream_guard_\w+", text)}
+    assert len(used) > 20
+    assert used <= known_metrics()
+
+
+def test_rules_and_dashboards_use_labels_that_exist() -> None:
+    for text in expressions():
+        found = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", text))
+        for group in re.findall(r"\bby\s*\(([^)]*)\)", text):
+            found |= {label.strip() for label in group.split(",")}
+        assert found <= LABELS
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_prometheus_accepts_the_expressions_of_a_dashboard(path: Path, tmp_path: Path) -> None:
+    found = [text.replace("$__rate_interval", "5m") for text in dashboard_expressions(path)]
+    group = {"name": "g", "rules": [{"record": f"r{number}", "expr": text} for number, text in enumerate(found)]}
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [group]}), encoding="utf-8")
+    run("promtool", "check", "rules", file)
+
+
+def test_grafana_finds_its_dashboards_and_their_source() -> None:
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    mounted = dict(volume.split(":")[:2] for volume in SERVICES["grafana"]["volumes"])
+    providers = [
+        provider
+        for file in (provisioning / "dashboards").glob("*.yml")
+        for provider in yaml.safe_load(file.read_text(encoding="utf-8"))["providers"]
+    ]
+    assert [provider["options"]["path"] for provider in providers] == [mounted["./deploy/grafana/dashboards"]]
+    sources = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))
+    known = {source["uid"] for source in sources["datasources"]}
+    assert DASHBOARDS
+    for path in DASHBOARDS:
+        panels = [panel for panel in json.loads(path.read_text(encoding="utf-8"))["panels"] if panel["type"] != "row"]
+        assert panels
+        assert {panel["datasource"]["uid"] for panel in panels} <= known
+        assert len({panel["id"] for panel in panels}) == len(panels)
