@@ -70,7 +70,7 @@ class Campaigns(_Section):
 class Accounts(_Section):
     """When a single account is suspicious by itself."""
 
-    prior_log_odds: float = -7.0
+    prior_log_odds: float = -6.0
     fire_log_odds: float = 1.0
     min_events: Annotated[int, Field(ge=1)] = 200
 

@@ -89,7 +89,9 @@ class CampaignsStage:
         return None
 
     def _apply_tenant(self, tenant: str, epoch: int, now: float, suspicions: list[Suspicion]) -> list[Campaign]:
-        groups = [[suspicions[index] for index in group] for group in group_suspicions(suspicions, self._policy)]
+        groups = self._group([item for item in suspicions if not item.resold])
+        named = {key for group in groups for suspicion in group for key in suspicion.keys}
+        groups += self._group([item for item in suspicions if item.resold and named.isdisjoint(item.keys)])
         live = [ledger for ledger in self.ledgers.values() if ledger.tenant == tenant and ledger.merged_into is None]
         matching = match(
             [
@@ -110,6 +112,8 @@ class CampaignsStage:
         for campaign_id, numbers in matching.of_campaign.items():
             parts = self._split(self.ledgers[campaign_id], [groups[number] for number in numbers], epoch, now)
             for ledger, group in parts:
+                if ledger.fired and all(suspicion.resold for suspicion in group):
+                    continue  # what is left of a campaign may look like a pool that is resold: it fades
                 self._update(ledger, group, now)
                 touched.add(ledger.campaign_id)
         for number in matching.new:
@@ -128,6 +132,9 @@ class CampaignsStage:
         self.dirty.update(touched)
         self._forget(touched)
         return [self.ledgers[campaign_id].snapshot() for campaign_id in sorted(touched) if campaign_id in self.ledgers]
+
+    def _group(self, suspicions: list[Suspicion]) -> list[list[Suspicion]]:
+        return [[suspicions[index] for index in group] for group in group_suspicions(suspicions, self._policy)]
 
     def _split(
         self, ledger: Ledger, groups: list[list[Suspicion]], epoch: int, now: float
@@ -176,6 +183,8 @@ class CampaignsStage:
             ledger.verdict = _VERDICT_OF_LABEL[ledger.label]
         elif ledger.fired:
             ledger.verdict = Verdict.EXTRACTION_CAMPAIGN
+        elif all(suspicion.resold for suspicion in suspicions) and len(ledger.member_keys) >= self._policy.min_members:
+            ledger.verdict = Verdict.RESELLER_POOL
 
     def _fade(self, ledger: Ledger, now: float) -> None:
         """No group of the campaign is suspicious now; it ends when that lasts."""
@@ -189,7 +198,9 @@ class CampaignsStage:
     def _forget(self, touched: set[str]) -> None:
         """A candidate that never fired and is over leaves nothing behind."""
         for campaign_id in [
-            campaign_id for campaign_id, ledger in self.ledgers.items() if ledger.ended and not ledger.fired
+            campaign_id
+            for campaign_id, ledger in self.ledgers.items()
+            if not ledger.fired and ledger.verdict is Verdict.UNDETERMINED and (ledger.ended or not ledger.members)
         ]:
             if self.ledgers[campaign_id].merged_into is None or campaign_id in touched:
                 del self.ledgers[campaign_id]

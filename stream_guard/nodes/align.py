@@ -54,8 +54,8 @@ class Aligner:
         """Take one message in."""
         self.skip(offset)
         pending = self._pending.setdefault((part.source, part.epoch), _Pending())
-        if pending.expected != part.parts or part.part in pending.parts:
-            pending.parts.clear()  # the sender starts again
+        if part.part == 0 or pending.expected != part.parts:
+            pending.parts.clear()  # the sender starts again; a later part that comes twice takes its own place
             pending.offsets.clear()
             pending.expected = part.parts
         pending.parts[part.part] = part.data

@@ -28,7 +28,7 @@ Body = TypeVar("Body")
 _Name = tuple[int, int, str]
 _Term = tuple[str, float, float, float, str]
 _Anchor = tuple[int, int, float, float]
-_Suspicion = tuple[str, str, int, int, float, list[_Term], bytes, list[str], list[_Anchor], list[_Name]]
+_Suspicion = tuple[str, str, int, int, float, list[_Term], bytes, list[str], list[_Anchor], list[_Name], bool]
 _DELTAS = msgspec.msgpack.Decoder(tuple[bytes, list[str], list[_Name]])
 _SUSPICIONS = msgspec.msgpack.Decoder(tuple[list[_Suspicion], dict[str, tuple[int, float]]])
 _PART_DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bytes])
@@ -75,6 +75,7 @@ def encode_suspicions(bundle: SuspicionBundle) -> list[bytes]:
             list(item.keys),
             item.anchors,
             [(kind, value, name) for (kind, value), name in item.names.items()],
+            item.resold,
         )
         for item in bundle.suspicions
     ]
@@ -103,8 +104,9 @@ def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
                 keys=keys,
                 anchors=tuple(anchors),
                 names={(kind_, value_): name for kind_, value_, name in names},
+                resold=resold,
             )
-            for cluster, tenant, kind, value, log_odds, evidence, rows, keys, anchors, names in suspicions
+            for cluster, tenant, kind, value, log_odds, evidence, rows, keys, anchors, names, resold in suspicions
         ],
         traffic,
     )

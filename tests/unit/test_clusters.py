@@ -116,7 +116,7 @@ def test_nothing_is_judged_between_evaluations_or_in_an_empty_epoch() -> None:
 def test_suspects_teach_nothing() -> None:
     stage = ClustersStage(0, 1, Policy())
     evaluations(stage, pool_rows(60, 1), honest_rows(400, 3), count=6)
-    models = stage._models("default")
+    models = stage._judge_of("default")
     forest = models.forest.dump()
     assert models.suspected
     assert len(forest) <= 25 * 6

@@ -1,0 +1,265 @@
+"""One tenant's groups, judged together: models, evidence, suspicions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stream_guard.clusters.accounts_alone import AccountJudge
+from stream_guard.clusters.forest import GroupForest
+from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of, owner_of
+from stream_guard.clusters.own_past import OwnPast
+from stream_guard.clusters.population import Population
+from stream_guard.clusters.resale import looks_resold
+from stream_guard.clusters.signals import SIGNALS
+from stream_guard.clusters.signals.binding import FAMILIES
+from stream_guard.clusters.view import GroupView
+from stream_guard.records import Evidence, Kind, Suspicion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from stream_guard.policy import Policy
+
+    Floats = NDArray[np.float64]
+
+_HONEST_MARGIN = 2.0  # only groups this far below suspicion teach what honest groups look like
+_FLAGGED_SHARE = 0.1  # nothing is learned from a group of which this share is under suspicion
+_NEWS_SHARE = 0.2  # a suspicious group is reported when this share of it is not reported yet, or its kind is not
+_TURNS = 6  # a quiet group, and the population, are looked at in every sixth evaluation
+_HOT_SHARE = 0.1  # a group of which this share was active since the last evaluation is looked at now
+_DECLARED = -1.0  # groups that are openly one institution say little about what undeclared groups look like
+_FOREST_SAMPLE = 25
+_ANCHOR_SHARE = 0.5
+_ANCHOR_KINDS = (
+    *(kind for kinds in FAMILIES.values() for kind in kinds),
+    Kind.CLIENT,
+    Kind.COUNTRY,
+    Kind.ASN_CLASS,
+    Kind.PLAN,
+    Kind.LANGUAGE,
+    Kind.MODEL,
+    Kind.ORG,
+    Kind.ACCESS_PATH,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The active accounts of one tenant.
+
+    Attributes:
+        rows: their rows, ascending by account hash.
+        suspect: which of them stood behind a suspicion at the last evaluation.
+        key_of: account key of a row.
+        names: readable text of (kind, value).
+        classes: hashes of the class names that signals ask for.
+    """
+
+    rows: NDArray[np.void]
+    suspect: NDArray[np.bool_]
+    key_of: Callable[[int], str]
+    names: Mapping[tuple[int, int], str]
+    classes: Mapping[str, NDArray[np.uint32]]
+
+
+class TenantJudge:
+    """Models of one tenant, and the judgement of its groups. Pure: no I/O, no clock."""
+
+    def __init__(self, tenant: str, partition: int, partitions: int, policy: Policy) -> None:
+        self.signals = tuple(signal.clone() for signal in SIGNALS)
+        self.forest = GroupForest()
+        self.own_past = OwnPast()
+        self.population: Population | None = None
+        self.suspected: frozenset[int] = frozenset()
+        self._tenant = tenant
+        self._partition = partition
+        self._partitions = partitions
+        self._policy = policy
+        self._alone = AccountJudge(policy.accounts)
+        self._turn = 0
+
+    def judge(
+        self, crowd: Crowd, now: float, since: float, turn: int
+    ) -> tuple[list[Suspicion], NDArray[np.int64], bool]:
+        """Judge the groups that are due.
+
+        Args:
+            crowd: the tenant's active accounts.
+            now: event time of the evaluation.
+            since: event time of the one before; accounts active after it are news.
+            turn: number of the evaluation; the population is counted anew in every sixth.
+
+        Returns:
+            The suspicions, the rows behind them, and whether the population was counted anew.
+        """
+        rows, limits = crowd.rows, self._policy.clusters
+        self._turn = turn
+        counted = turn % _TURNS == 0 or self.population is None
+        if counted or self.population is None:
+            honest = ~crowd.suspect
+            self.population = Population.of(rows[honest] if honest.sum() >= 100 else rows)
+        groups = form_groups(rows, limits.min_members, self._partition, self._partitions)
+        if turn % _TURNS == 0:
+            self.own_past.forget(set(groups.fingerprint.tolist()))
+        groups = self._due(groups, rows["last_ts"] >= since)
+        found = self._alone.judge(
+            self._tenant, rows, crowd.key_of, now, self._partition, self._partitions, crowd.classes
+        )
+        alone = [suspicion.value for suspicion in found]
+        lonely = np.flatnonzero(np.isin(rows["account"] & np.uint64(0xFFFFFFFF), alone))
+        if not len(groups):
+            return found, lonely, counted
+        view = GroupView(rows, groups.sample(), self.population, now, crowd.classes)
+        columns, per_hour = self._measure(view, groups)
+        terms, total = self._terms(columns, len(groups))
+        total = self._rarity(columns, terms, total)
+        held = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
+        suspicious = total >= limits.suspect_log_odds - limits.suspect_hysteresis * held
+        self._learn(view, groups, columns, terms, total, per_hour, crowd.suspect)
+        self.suspected = frozenset(groups.fingerprint[suspicious].tolist())
+
+        strongest = np.argsort(-total, kind="stable")
+        chosen = self._covering(groups, strongest[suspicious[strongest]], len(rows))
+        resold = looks_resold(columns, groups.size) & ~suspicious
+        bystanding = self._covering(groups, strongest[resold[strongest]], len(rows))
+        for group in np.union1d(chosen, bystanding).tolist():
+            evidence = [Evidence("prior", limits.prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
+            for signal in self.signals:
+                term = float(terms[signal.name][group])
+                if term:
+                    evidence.append(signal.explain(term, float(columns[signal.name][group])))
+            found.append(self._suspicion(crowd, view, groups, group, tuple(evidence), resold=bool(resold[group])))
+        members = [groups.members(group) for group in chosen.tolist()]
+        return found, np.unique(np.concatenate([lonely, *members])), counted
+
+    def _measure(self, view: GroupView, groups: Groups) -> tuple[dict[str, Floats], Floats]:
+        """Every statistic of every group, and the groups' queries an hour."""
+        columns = {signal.name: signal.measure(view) for signal in self.signals if signal.measure is not None}
+        per_hour = view.total(view.per_hour) * groups.size / np.minimum(groups.size, SAMPLE_MEMBERS)
+        columns["growth"] = self.own_past.score(groups.fingerprint.tolist(), per_hour)
+        return columns, per_hour
+
+    def _learn(  # noqa: PLR0913, PLR0917 - private; everything that the one caller has at hand
+        self,
+        view: GroupView,
+        groups: Groups,
+        columns: Mapping[str, Floats],
+        terms: Mapping[str, Floats],
+        total: Floats,
+        per_hour: Floats,
+        suspect: NDArray[np.bool_],
+    ) -> None:
+        """Learn from what is presumed honest: far from suspicion, undeclared, and free of suspects."""
+        threshold = self._policy.clusters.suspect_log_odds
+        declared = terms["institution"] + terms["one_organisation"] < _DECLARED
+        flagged = view.total(suspect[view.groups.member]) >= _FLAGGED_SHARE * view.groups.size
+        honest = (total < threshold - _HONEST_MARGIN) & ~declared & ~flagged
+        for signal in self.signals:
+            telling = honest & ~np.isin(view.kind, list(signal.own_kinds)) if signal.own_kinds else honest
+            if signal.name != "rarity":
+                signal.learn_many(columns[signal.name][telling])
+        calm = total < threshold
+        self.own_past.learn(groups.fingerprint[calm].tolist(), per_hour[calm])
+        self._learn_forest(columns, groups, honest)
+
+    def _covering(self, groups: Groups, ranked: NDArray[np.int64], accounts: int) -> NDArray[np.int64]:
+        """Of the suspicious groups, strongest first, those that name enough accounts not named yet."""
+        named = np.zeros(accounts, np.bool_)
+        kept: list[int] = []
+        kinds: set[int] = set()
+        for group in ranked.tolist():
+            members = groups.members(group)
+            kind = int(groups.fingerprint[group]) >> 32
+            if kind in kinds and float(named[members].mean()) > 1.0 - _NEWS_SHARE:
+                continue
+            kinds.add(kind)
+            named[members] = True
+            kept.append(group)
+            if len(kept) == self._policy.clusters.max_suspicions:
+                break
+        return np.sort(np.asarray(kept, np.int64))
+
+    def _due(self, groups: Groups, touched: NDArray[np.bool_]) -> Groups:
+        """Groups to judge now: those with news, those under suspicion, and a rotating part of the rest."""
+        if not len(groups):
+            return groups
+        news = np.add.reduceat(touched[groups.member], groups.start, dtype=np.int64) >= _HOT_SHARE * groups.size
+        rest = owner_of(groups.fingerprint, _TURNS) == self._turn % _TURNS
+        suspected = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
+        return groups.subset(news | rest | suspected)
+
+    def _terms(self, columns: Mapping[str, Floats], groups: int) -> tuple[dict[str, Floats], Floats]:
+        terms: dict[str, Floats] = {}
+        total = np.full(groups, self._policy.clusters.prior_log_odds)
+        for signal in self.signals:
+            if signal.name in columns:
+                terms[signal.name] = signal.score_many(columns[signal.name])
+                total = total + terms[signal.name]
+        return terms, total
+
+    def _rarity(self, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats) -> Floats:
+        """Ask the forest about the groups for which its answer could matter."""
+        signal = next(signal for signal in self.signals if signal.name == "rarity")
+        rarity = np.full(len(total), np.nan)
+        close = np.flatnonzero(total >= self._policy.clusters.suspect_log_odds - signal.gain)
+        close = close[np.argsort(-total[close], kind="stable")][: self._policy.clusters.max_suspicions]
+        if len(close):
+            rarity[close] = self.forest.score(self.forest.features(columns, close.tolist()))
+        columns["rarity"] = rarity
+        terms["rarity"] = signal.score_many(rarity)
+        return np.asarray(total + terms["rarity"])
+
+    def _learn_forest(self, columns: Mapping[str, Floats], groups: Groups, learn: NDArray[np.bool_]) -> None:
+        """Learn a rotating sample of honest groups, and how their scores are spread."""
+        honest = np.flatnonzero(learn)
+        if not len(honest):
+            return
+        turn = np.uint64(self._turn * 2 + 1)
+        order = np.argsort((groups.fingerprint[honest] * np.uint64(0x9E3779B97F4A7C15)) ^ (turn << np.uint64(40)))
+        sample = honest[order][:_FOREST_SAMPLE].tolist()
+        features = self.forest.features(columns, sample)
+        signal = next(signal for signal in self.signals if signal.name == "rarity")
+        signal.learn_many(self.forest.score(features))
+        self.forest.learn(features)
+
+    def _suspicion(  # noqa: PLR0913 - private; everything that the one caller has at hand
+        self,
+        crowd: Crowd,
+        view: GroupView,
+        groups: Groups,
+        group: int,
+        evidence: tuple[Evidence, ...],
+        *,
+        resold: bool,
+    ) -> Suspicion:
+        fingerprint = int(groups.fingerprint[group])
+        kind, value = kind_of(fingerprint), fingerprint & 0xFFFFFFFF
+        members = groups.members(group)
+        anchors = []
+        for anchor in _ANCHOR_KINDS:
+            top = view.top(anchor)
+            share = float(top.share[group]) * float(top.known[group]) / float(view.groups.size[group])
+            if share >= _ANCHOR_SHARE:
+                shown = top.value[group : group + 1]
+                elsewhere = float(view.population.share(anchor, shown)[0])
+                anchors.append((int(anchor), int(shown[0]), share, elsewhere))
+        return Suspicion(
+            cluster=f"{self._tenant}/{kind.name.lower()}/{value:08x}",
+            tenant=self._tenant,
+            kind=kind,
+            value=value,
+            log_odds=float(sum(term.contribution for term in evidence)),
+            evidence=evidence,
+            rows=crowd.rows[members],
+            keys=[crowd.key_of(member) for member in members.tolist()],
+            anchors=tuple(anchors),
+            names={
+                (kind, value): crowd.names[kind, value] for kind, value, _, _ in anchors if (kind, value) in crowd.names
+            },
+            resold=resold,
+        )
