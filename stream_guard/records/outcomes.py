@@ -90,6 +90,7 @@ class Suspicion:
         keys: account keys, aligned with `rows`.
         anchors: (kind, value) that most members show, with the share of members and of the population.
         names: readable text of the anchors, where known.
+        resold: not suspicious, but shaped like a pool that is resold to many unrelated customers.
     """
 
     cluster: str
@@ -102,6 +103,7 @@ class Suspicion:
     keys: Sequence[str]
     anchors: tuple[tuple[int, int, float, float], ...]
     names: Mapping[tuple[int, int], str]
+    resold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
