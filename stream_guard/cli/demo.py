@@ -12,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +27,7 @@ from stream_guard.cli.demo_report import Found, report_lines
 from stream_guard.cli.demo_traffic import DemoTraffic, make_traffic, send_traffic
 from stream_guard.cli.show import short_time
 from stream_guard.encode import time_text
+from stream_guard.errors import ServiceUnavailableError
 from stream_guard.settings import ALIASES, PREFIX, Kafka, Log, Partitions, RedisServer, Runtime, Settings, Web
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ READY_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 45.0
 QUIET_SECONDS: Final = 8.0  # longer than the worker waits before it closes the last epochs
 POLL_SECONDS: Final = 0.5
+_OPERATORS_NEED: Final = ("KAFKA__BOOTSTRAP", "REDIS__URL", "PARTITIONS__QUERIES")
 CAMPAIGN: Final = "extraction_campaign"
 
 
@@ -67,7 +68,9 @@ def demo(*, seconds: float, accounts: int, seed: int, keep: bool) -> None:
                 api = Api(settings.web.port)
                 worker.wait_until(api.ready, READY_SECONDS)
                 click.echo("the worker is ready\n")
-                _play(api, worker, settings, make_traffic(seed, accounts), seconds)
+                found = _play(api, worker, settings, traffic := make_traffic(seed, accounts), seconds)
+                for line in report_lines(found, traffic, api.pages() if keep else {}):
+                    click.echo(line)
                 if keep:
                     _wait_for_interrupt(worker, _environment(settings))
     click.echo("\nBroker, Redis and worker have ended.")
@@ -78,6 +81,11 @@ class Api:
 
     def __init__(self, port: int) -> None:
         self.base = f"http://{HOST}:{port}"
+
+    def pages(self) -> dict[str, str]:
+        """Where a browser finds what."""
+        paths = {"campaigns": "/api/v1/campaigns", "health": "/readyz", "metrics": "/metrics"}
+        return {name: self.base + path for name, path in paths.items()}
 
     def ready(self) -> bool:
         """Whether every partition is restored."""
@@ -109,36 +117,40 @@ class Api:
         return body
 
 
-def _play(api: Api, worker: Child, settings: Settings, traffic: DemoTraffic, seconds: float) -> None:
-    click.echo(
-        f"{traffic.queries:,} queries of {len(traffic.honest):,} honest accounts and of one campaign of "
-        f"{len(traffic.hostile)} accounts:\n{traffic.hours:.0f} hours, played in {seconds:.0f} seconds\n"
-    )
+def _play(api: Api, worker: Child, settings: Settings, traffic: DemoTraffic, seconds: float) -> Found:
+    _introduce(traffic, seconds)
     watch = _Watch(api)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
-    ) as bar:  # fmt: skip
+    with _progress() as bar:
         task = bar.add_task("traffic", total=len(traffic.records))
 
         def step(count: int, ts: float) -> None:
             bar.update(task, advance=count, description=f"event time {short_time(time_text(ts))}")
             watch.look()
             if not worker.running:
-                raise click.ClickException(f"the worker ended: {worker.last_words()}")
+                raise ServiceUnavailableError(f"the worker ended: {worker.last_words()}")
 
         send_traffic(traffic, settings, seconds, step)
         bar.update(task, description="the worker finishes", total=None)
-        _settle(api, watch, traffic.queries)
+        _settle(watch, traffic.queries)
     found = _found(api, watch)
     if found is None:
         raise click.ClickException(
-            f"no alert of an {CAMPAIGN} came although {watch.events:,} of {traffic.queries:,} queries were counted"
+            f"no alert of an {CAMPAIGN} came; {watch.events:,} of {traffic.queries:,} queries were counted"
         )
-    urls = {"campaigns": f"{api.base}/api/v1/campaigns", "health": f"{api.base}/readyz", "metrics": f"{api.base}/metrics"}
-    context = click.get_current_context()
-    for line in report_lines(found, traffic, urls if context.params.get("keep") else {}):
-        click.echo(line)
+    return found
+
+
+def _introduce(traffic: DemoTraffic, seconds: float) -> None:
+    click.echo(
+        f"{traffic.queries:,} queries of {len(traffic.honest):,} honest accounts and of one campaign of "
+        f"{len(traffic.hostile)} accounts:\n{traffic.hours:.0f} hours, played in {seconds:.0f} seconds\n"
+    )
+
+
+def _progress() -> Progress:
+    quiet = not sys.stderr.isatty()
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet)
 
 
 class _Watch:
@@ -160,7 +172,7 @@ class _Watch:
         self._next = now + POLL_SECONDS
         try:
             alerts, events = self._api.listed("alerts"), self._api.events()
-        except (urllib.error.URLError, TimeoutError):  # busy; the next look will tell
+        except OSError:  # busy; the next look will tell
             return
         if events != self.events:
             self.events, self.changed = events, now
@@ -180,7 +192,7 @@ class _Watch:
         )
 
 
-def _settle(api: Api, watch: _Watch, queries: int) -> None:
+def _settle(watch: _Watch, queries: int) -> None:
     """Wait until everything is counted and nothing has changed for a while."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
@@ -238,7 +250,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _wait_for_interrupt(worker: Child, environment: dict[str, str]) -> None:
     mine = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
     click.echo("\nFor the commands above:")
-    for name in (f"{PREFIX}KAFKA__BOOTSTRAP", f"{PREFIX}REDIS__URL"):
+    for name in (f"{PREFIX}{name}" for name in _OPERATORS_NEED):
         click.echo(f"  export {name}={mine[name]}")
     click.echo("\nCtrl-C ends everything.")
     with suppress(KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
     from stream_guard.records import Json
 
 WIDTH: Final = 100
+_EXONERATING: Final = {"prior", "institution", "one_organisation"}  # their sentences say so themselves
+_TEXT: Final = WIDTH - 29
 _NEXT: Final = (
-    ("stream-guard campaigns ID", "one campaign with its evidence and members"),
-    ("stream-guard decisions", "what is limited, held or simulated"),
-    ("stream-guard feedback --campaign ID --label false_positive --reason TEXT", "say that it was wrong"),
-    ("stream-guard allow add account ID --reason TEXT", "leave an account alone"),
-    ("stream-guard kill-switch on --reason TEXT", "lift every limit at once"),
+    ("stream-guard campaigns {campaign}", "the campaign with its evidence and members"),
+    ("stream-guard decisions list", "what is limited, held or simulated"),
+    (
+        "stream-guard feedback --campaign {campaign} --label false_positive --reason 'a class of ours'",
+        "say that it was wrong; its limits are lifted",
+    ),
+    ("stream-guard allow add account {account} --reason 'a customer we know'", "leave an account alone"),
+    ("stream-guard kill-switch on --reason 'limits hit the wrong people'", "lift every limit at once"),
+    ("stream-guard kill-switch off --reason 'all is well'", "let limits return"),
 )
 
 
@@ -66,13 +73,14 @@ def report_lines(found: Found, traffic: DemoTraffic, urls: Mapping[str, str]) ->
     yield from _evidence(found.alert)
     yield from _members(found, traffic)
     yield from _decision(found.decisions)
-    yield from _next(urls)
+    yield from _next(found.campaign, urls)
 
 
 def _alert(alert: Json) -> Iterator[str]:
     yield _heading("The alert")
     yield f"{alert['severity']}: {alert['verdict'].replace('_', ' ')}, confidence {alert['confidence']:.3f}"
-    yield f"{alert['subject']['scope']} {harmless(alert['subject']['id'])}, alert {alert['alert_id']}, {alert['status']}"
+    subject = alert["subject"]
+    yield f"{subject['scope']} {harmless(subject['id'])}, alert {alert['alert_id']}, {alert['status']}"
     yield (
         f"{alert['members']:,} accounts, {alert['exchanges']:,} exchanges, {alert['output_tokens']:,} output tokens, "
         f"first seen {short_time(alert['first_seen'])}"
@@ -83,9 +91,11 @@ def _evidence(alert: Json) -> Iterator[str]:
     yield _heading("Why: each line adds to the log-odds")
     for term in alert["evidence"]:
         text = harmless(term["text"] or term["signal"])
-        wrapped = textwrap.wrap(text, WIDTH - 26) or [""]
-        yield f"{term['contribution']:+8.2f}  {term['signal']:<15} {wrapped[0]}"
-        yield from (" " * 26 + line for line in wrapped[1:])
+        if term["contribution"] < 0.0 and term["signal"] not in _EXONERATING:
+            text = f"speaks against it, for this is not so: {text}"
+        wrapped = textwrap.wrap(text, _TEXT) or [""]
+        yield f"{term['contribution']:+8.2f}  {term['signal']:<18} {wrapped[0]}"
+        yield from (" " * 29 + line for line in wrapped[1:])
     total = sum(term["contribution"] for term in alert["evidence"])
     yield f"{total:+8.2f}  sum; the alert says {alert['log_odds']:+.2f}, which is confidence {alert['confidence']:.3f}"
 
@@ -119,14 +129,16 @@ def _decision(decisions: Sequence[Json]) -> Iterator[str]:
         yield from textwrap.wrap(f"because {harmless(decision['reason'])}", WIDTH)
 
 
-def _next(urls: Mapping[str, str]) -> Iterator[str]:
+def _next(campaign: Json, urls: Mapping[str, str]) -> Iterator[str]:
     yield _heading("Where to look next")
     if urls:
         yield "This demo still runs. In another terminal:"
         yield from (f"  {name:<12} {url}" for name, url in urls.items())
     else:
-        yield "With your own worker (with `stream-guard demo --keep`, this demo's stays for you to try):"
-    yield from (f"  {command}\n      {text}" for command, text in _NEXT)
+        yield "`stream-guard demo --keep` leaves everything running. Then, in another terminal:"
+    account = next((member["account_id"] for member in campaign["members"]), "ID")
+    names = {"campaign": shlex.quote(harmless(campaign["campaign_id"])), "account": shlex.quote(harmless(account))}
+    yield from (f"  {command.format(**names)}\n      {text}" for command, text in _NEXT)
 
 
 def _heading(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Traffic of the demo: the simulator's scenario, moved to the present, and its way into Kafka faster than it happened."""
+"""Traffic of the demo: the simulator's scenario, moved to the present, and sent faster than it happened."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def make_traffic(seed: int, background_accounts: int) -> DemoTraffic:
     """Simulate, and move the last day to the latest one that lies wholly in the past: hours of the day stay."""
     traffic = simulate("demo", seed=seed, days=DAYS, background_accounts=background_accounts)
     rows = list(traffic.records)
-    shift = (int(time.time() * 1_000) - rows[-1].get("ts", rows[-1].get("at"))) // _DAY * _DAY
+    shift = (int(time.time() * 1_000) - _time(rows[-1])) // _DAY * _DAY
     encode = msgspec.json.Encoder().encode
     records = [_moved(row, shift, encode) for row in rows]
     campaigns = traffic.truth["campaigns"]
@@ -110,16 +110,19 @@ def send_traffic(
             time.sleep(1.0 / _STEPS_A_SECOND)
         producer.flush()
     except (KafkaError, OSError) as error:
-        raise ServiceUnavailableError(f"the embedded broker did not take a record: {error!r}") from error
+        raise ServiceUnavailableError(f"Kafka did not take a record: {error!r}") from error
     finally:
         producer.close(timeout=5.0)
     if failures:
-        raise ServiceUnavailableError(f"the embedded broker did not take a record: {failures[0]!r}")
+        raise ServiceUnavailableError(f"Kafka did not take a record: {failures[0]!r}")
 
 
 def _moved(row: dict[str, Any], shift: int, encode: Callable[[Any], bytes]) -> Sent:
     row = {name: value + shift if name in _TIMES and value is not None else value for name, value in row.items()}
     topic, key = _TOPICS[row.get("type", "query")]
-    ts = row.get("ts", row.get("at"))
     account = row["account_id"] if topic is Topic.QUERIES else None
-    return Sent(ts / 1_000, account, topic, str(row[key]).encode(), encode(row))
+    return Sent(_time(row) / 1_000, account, topic, str(row[key]).encode(), encode(row))
+
+
+def _time(row: dict[str, Any]) -> int:
+    return int(row["ts"] if "ts" in row else row["at"])
