@@ -21,7 +21,8 @@ from stream_guard.nodes.align import Aligner
 from stream_guard.nodes.wire import Part, encode_deltas, encode_suspicions
 from stream_guard.policy import Epochs, Policy
 from tests.support import made
-from tests.support.events import START, Network, batch_of, bundle, delta, honest_rows, record, suspicion
+from tests.support.events import START, batch_of, bundle, delta, honest_rows, record, suspicion
+from tests.support.network import Network
 
 VERSION = "v1"
 FOLDER = Path(__file__).parent

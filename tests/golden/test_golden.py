@@ -28,7 +28,8 @@ from stream_guard.nodes.wire import decode_deltas, decode_part, decode_suspicion
 from stream_guard.pipeline import accounts_node
 from stream_guard.policy import Policy
 from tests.golden.make import VERSION, states
-from tests.support.events import START, Network, record
+from tests.support.events import START, record
+from tests.support.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from stream_guard.accounts.table import AccountTable, account_hash
 from stream_guard.policy import Epochs, Policy
 from stream_guard.ports import Topic
-from tests.support.events import START, Network, record
+from tests.support.events import START, record
+from tests.support.network import Network
 
 NO_WINDOW = Policy(
     epochs=Epochs(epoch_seconds=60.0, allowed_lateness_seconds=5.0, evaluate_seconds=600.0, duplicate_window_events=0)

@@ -12,7 +12,8 @@ from stream_guard.pipeline import Pipeline
 from stream_guard.policy import Policy
 from stream_guard.ports import Topic
 from stream_guard.records import AlertStatus
-from tests.support.events import NEVER, Network, World, record, small_world, status_record
+from tests.support.events import NEVER, World, record, small_world, status_record
+from tests.support.network import Network
 
 if TYPE_CHECKING:
     from stream_guard.records import Campaign

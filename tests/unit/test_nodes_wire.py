@@ -14,7 +14,8 @@ from stream_guard.nodes.wire import decode_deltas, decode_part, decode_suspicion
 from stream_guard.policy import Policy
 from stream_guard.ports import Topic
 from stream_guard.records import DeltaBundle
-from tests.support.events import START, Network, bundle, delta, honest_rows, record, suspicion
+from tests.support.events import START, bundle, delta, honest_rows, record, suspicion
+from tests.support.network import Network
 
 
 def joined(messages: list[bytes]) -> tuple[int, int, bytes]:
