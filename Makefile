@@ -47,7 +47,7 @@ services: $(STAMP) ## Install the servers and tools that the tests start
 	sh tests/install.sh
 
 bench: $(STAMP) ## Time the pipeline on this machine; one process, no Kafka
-	$(BIN)/python deploy/bench.py
+	$(BIN)/python -m tests.benchmarks
 
 lock: $(STAMP) ## Pin all dependencies anew, with hashes
 	$(BIN)/pip-compile $(LOCK_FLAGS) --all-extras --build-deps-for=editable --output-file=requirements.lock pyproject.toml
