@@ -19,6 +19,14 @@ class MetricsPort(Protocol):
         """Count what one envelope or idle step gave."""
         ...
 
+    def observe_batch(self, node: str, records: int, seconds: float) -> None:
+        """An envelope of `records` took `seconds` to decode and process."""
+        ...
+
+    def rows(self, node: str, count: int) -> None:
+        """States that a node keeps in memory."""
+        ...
+
     def checkpoint(self, node: str, seconds: float) -> None:
         """A checkpoint became durable after `seconds`."""
         ...
@@ -52,6 +60,12 @@ class NullMetrics:
     """Metrics for tests and tools: counts nothing."""
 
     def observe_output(self, node: str, output: Output) -> None:
+        """Nothing."""
+
+    def observe_batch(self, node: str, records: int, seconds: float) -> None:
+        """Nothing."""
+
+    def rows(self, node: str, count: int) -> None:
         """Nothing."""
 
     def checkpoint(self, node: str, seconds: float) -> None:

@@ -19,6 +19,8 @@ from stream_guard.app.operations import Operations
 from stream_guard.app.stages import product_stages
 from stream_guard.app.web import AccessToken, make_web, serve
 from stream_guard.app.worker import Worker, execute
+from stream_guard.clusters.signals import SIGNALS
+from stream_guard.decode import DeadLetterReason
 from stream_guard.errors import StreamGuardError
 from stream_guard.policy import load_policy
 from stream_guard.settings import load_settings
@@ -26,6 +28,9 @@ from stream_guard.settings import load_settings
 if TYPE_CHECKING:
     from stream_guard.policy import Policy
     from stream_guard.settings import Settings, Web
+
+
+BAD_BUNDLE = "bad_bundle"  # refused between the stages, not by the decoder
 
 
 def product_worker(settings: Settings, policy: Policy) -> Worker:
@@ -37,7 +42,12 @@ def product_worker(settings: Settings, policy: Policy) -> Worker:
         password=password.get_secret_value() if password else None,
     )
     health = HealthState()
-    metrics = Metrics(dry_run=policy.decisions.dry_run, assigned=health.nodes.keys)
+    metrics = Metrics(
+        signals=[signal.name for signal in SIGNALS],
+        reasons=[*DeadLetterReason, BAD_BUNDLE],
+        dry_run=policy.decisions.dry_run,
+        assigned=health.nodes.keys,
+    )
     kill_switch, registry = KillSwitch(client), RedisRegistry(client)
     records = KafkaRecords(settings)
     application = make_web(

@@ -71,10 +71,13 @@ class Pacer:
             theirs = {}
         self._read(theirs, mine)
         wanted = pace(self._marks, self._expected, now, self._pacing)
-        for (stage, _), runner in list(self._partitions.runners.items()):
-            if stage in self._paced and runner.name in mine:
+        for unit, runner in list(self._partitions.runners.items()):
+            if unit[0] in self._paced and runner.name in mine:
                 self._apply(runner, mine[runner.name], wanted.idle_through, wanted.wait_beyond)
             self._refresh_health(runner)
+            rows = self._partitions.rows(unit)
+            if rows is not None:
+                self._metrics.rows(runner.name, rows)
         self._metrics.degraded(self._partitions.health.degraded)
 
     def _mark(self, runner: PartitionRunner, now: float) -> Mark:

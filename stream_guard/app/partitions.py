@@ -161,6 +161,11 @@ class Partitions:
         if unit in self._assigned and unit not in self._tasks:
             self._start(unit)
 
+    def rows(self, unit: tuple[str, int]) -> int | None:
+        """States that a runner's node keeps in memory; None when its stage does not say."""
+        count = self._stages[unit[0]].rows
+        return None if count is None else count(self.runners[unit].node)
+
     def stalled(self, limit_seconds: float) -> tuple[str, ...]:
         """Nodes with records waiting but no progress for longer than the limit."""
         now = time.monotonic()

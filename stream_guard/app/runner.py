@@ -243,10 +243,16 @@ class PartitionRunner:
         if ticket != self._ticket or not envelope.offsets:
             return
         self._idle_request = None
+        started = time.perf_counter()
         prepared = self.node.decode(envelope, latest_ts=time.time() + self._limits.future_skew_seconds)
+        spent = time.perf_counter() - started
         if prepared.missing and not await self._load(prepared.missing):
             return  # stopping: the envelope stays unprocessed and its offsets unrecorded
-        await self._deliver(self.node.process(prepared))
+        started = time.perf_counter()
+        output = self.node.process(prepared)
+        spent += time.perf_counter() - started
+        self._shared.metrics.observe_batch(self.name, len(envelope.offsets), spent)
+        await self._deliver(output)
         self.positions[envelope.topic] = envelope.offsets[-1] + 1
         self.progress_at = time.monotonic()
 

@@ -29,19 +29,32 @@ class Stage:
         topics: what it reads; all have the same number of partitions and are assigned together.
         make_node: a fresh node of one partition.
         paced: reads the outside's events, so event time is paced and idle partitions follow the others.
+        rows: how many states a node of it keeps in memory; None = not shown.
     """
 
     name: str
     topics: tuple[Topic, ...]
     make_node: Callable[[int], Node]
     paced: bool = False
+    rows: Callable[[Node], int] | None = None
 
 
 def product_stages(settings: Settings, policy: Policy) -> tuple[Stage, ...]:
     """The three stages of the product."""
+    from stream_guard.nodes import AccountsNode, CampaignsNode, ClustersNode  # noqa: PLC0415 # as above
     from stream_guard.pipeline import accounts_node, campaigns_node, clusters_node  # noqa: PLC0415 # fakes need none
 
     partitions = settings.partitions
+
+    def rows(node: Node) -> int:
+        match cast("object", node):
+            case AccountsNode(stage=stage):
+                return len(stage.table)
+            case ClustersNode(stage=stage):
+                return len(stage.store)
+            case CampaignsNode(desk=desk):
+                return len(desk.campaigns.ledgers)
+        return 0
 
     def accounts(partition: int) -> Node:
         return cast("Node", accounts_node(partition, policy=policy, cluster_partitions=partitions.deltas))
@@ -54,7 +67,7 @@ def product_stages(settings: Settings, policy: Policy) -> tuple[Stage, ...]:
         return cast("Node", campaigns_node(partition, policy=policy, sources=partitions.deltas))
 
     return (
-        Stage(ACCOUNTS, (Topic.QUERIES, Topic.ACCOUNT_STATUS), accounts, paced=True),
-        Stage(CLUSTERS, (Topic.DELTAS,), clusters),
-        Stage(CAMPAIGNS, (Topic.SUSPICIONS, Topic.CALENDAR, Topic.FEEDBACK, Topic.OPERATIONS), campaigns),
+        Stage(ACCOUNTS, (Topic.QUERIES, Topic.ACCOUNT_STATUS), accounts, paced=True, rows=rows),
+        Stage(CLUSTERS, (Topic.DELTAS,), clusters, rows=rows),
+        Stage(CAMPAIGNS, (Topic.SUSPICIONS, Topic.CALENDAR, Topic.FEEDBACK, Topic.OPERATIONS), campaigns, rows=rows),
     )
