@@ -186,6 +186,8 @@ class _Watch:
     def _say(self, alert: Json) -> None:
         if alert["verdict"] == CAMPAIGN and alert["status"] != "resolved" and alert["campaign_id"]:
             self.first.setdefault(alert["campaign_id"], alert["at"])
+        if alert["severity"] == "info" and alert["status"] != "firing":
+            return  # what nobody acts on is named once
         click.echo(
             f"{short_time(alert['at'])}  {alert['status']:<8} {alert['severity']:<8} {alert['verdict']}: "
             f"{alert['members']:,} accounts, {alert['exchanges']:,} exchanges, confidence {alert['confidence']:.3f}"

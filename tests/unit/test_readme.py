@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import tomllib
@@ -12,6 +13,8 @@ import click
 import pytest
 
 from stream_guard.cli import cli
+from stream_guard.clusters.signal import Signal
+from stream_guard.clusters.signals import SIGNALS
 from stream_guard.policy import Policy
 from stream_guard.settings import PREFIX, Settings
 
@@ -23,7 +26,16 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 CODE = re.compile(r"`([^`\n]+)`")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SUFFIXES = (".py", ".md", ".toml", ".yml", ".json", ".sh", ".lock", "/")
-WRITTEN = {"alerts.jsonl", "campaigns.jsonl", "decisions.jsonl", "summary.json", "evaluation.json", "policy.toml"}
+WRITTEN = {
+    "alerts.jsonl",
+    "campaigns.jsonl",
+    "decisions.jsonl",
+    "summary.json",
+    "evaluation.json",
+    "policy.toml",
+    "FILE.truth.json",
+    "build/bench.json",
+}
 
 
 def text_of(name: str) -> str:
@@ -124,3 +136,22 @@ def test_the_evidence_of_the_session_adds_up() -> None:
     assert total
     assert total[1] == total[2]
     assert sum(terms) == pytest.approx(float(total[1]), abs=0.006 * len(terms))
+
+
+def test_every_signal_is_named_in_the_file_that_has_it() -> None:
+    rows = re.findall(r"\(`(stream_guard/clusters/signals/\w+\.py)`\) \| (.*) \|$", text_of("README.md"), re.MULTILINE)
+    told = [name for _, names in rows for name in CODE.findall(names)]
+    assert sorted(told) == sorted(signal.name for signal in SIGNALS)
+    for path, names in rows:
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        held = {value.name for value in vars(module).values() if isinstance(value, Signal)}
+        assert held == set(CODE.findall(names)), path
+
+
+def test_every_command_is_in_the_table() -> None:
+    table = text_of("README.md").partition("## All commands")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `stream-guard ([a-z-]+)", table, re.MULTILINE) == cli.list_commands(click.Context(cli))
+
+
+def test_every_section_of_the_policy_is_named() -> None:
+    assert re.findall(r"^\| `\[(\w+)\]` \|", text_of("README.md"), re.MULTILINE) == list(Policy.model_fields)
