@@ -46,8 +46,8 @@ layers: $(STAMP) ## Who may import whom: import-linter
 services: $(STAMP) ## Install the servers and tools that the tests start
 	sh tests/install.sh
 
-bench: $(STAMP) ## Time the pipeline on this machine; one process, no Kafka
-	$(BIN)/python -m tests.benchmarks
+bench: services ## Time the worker against a bare loop and a naive detector, about 5 minutes; EVENTS=250000
+	$(BIN)/python -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(BENCH_FLAGS)
 
 lock: $(STAMP) ## Pin all dependencies anew, with hashes
 	$(BIN)/pip-compile $(LOCK_FLAGS) --all-extras --build-deps-for=editable --output-file=requirements.lock pyproject.toml
