@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from stream_guard.records import Json
 
 READY_SECONDS: Final = 60.0
-SETTLE_SECONDS: Final = 45.0
+SETTLE_SECONDS: Final = 75.0
+SILENT_SECONDS: Final = 30.0  # nothing happens any more, although not everything was counted
 QUIET_SECONDS: Final = 8.0  # longer than the worker waits before it closes the last epochs
 POLL_SECONDS: Final = 0.5
 _OPERATORS_NEED: Final = ("KAFKA__BOOTSTRAP", "REDIS__URL", "PARTITIONS__QUERIES")
@@ -199,7 +200,8 @@ def _settle(watch: _Watch, queries: int) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
         watch.look()
-        if watch.events >= queries and time.monotonic() - watch.changed >= QUIET_SECONDS:
+        enough = QUIET_SECONDS if watch.events >= queries else SILENT_SECONDS
+        if time.monotonic() - watch.changed >= enough:
             return
         time.sleep(POLL_SECONDS)
 

@@ -28,6 +28,14 @@ _TOPICS: Final = {
     "account_status": (Topic.ACCOUNT_STATUS, "account_id"),
     "model_release": (Topic.CALENDAR, "model"),
 }
+_PATIENT: Final = {
+    "client_id": "stream-guard-demo",
+    "linger_ms": 50,
+    "batch_size": 256 * 1024,  # few requests: the embedded broker is slow at each
+    "max_block_ms": 60_000,
+    "request_timeout_ms": 60_000,  # on a busy machine it may take long; sending again would only add to it
+    "delivery_timeout_ms": 90_000,
+}
 _TIMES: Final = ("ts", "at", "account_created_at")
 
 
@@ -95,7 +103,7 @@ def send_traffic(
     """
     failures: list[BaseException] = []
     first, length = traffic.records[0].ts, traffic.records[-1].ts - traffic.records[0].ts
-    producer = KafkaProducer(**{**producer_options(settings.kafka), "client_id": "stream-guard-demo", "linger_ms": 20})
+    producer = KafkaProducer(**{**producer_options(settings.kafka), **_PATIENT})
     try:
         started, position = time.monotonic(), 0
         while position < len(traffic.records):
@@ -108,7 +116,7 @@ def send_traffic(
                 position, count = position + 1, count + 1
             on_step(count, due)
             time.sleep(1.0 / _STEPS_A_SECOND)
-        producer.flush()
+        producer.flush(timeout=90.0)
     except (KafkaError, OSError) as error:
         raise ServiceUnavailableError(f"Kafka did not take a record: {error!r}") from error
     finally:
