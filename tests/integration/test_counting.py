@@ -1,9 +1,7 @@
-"""Nothing is lost and nothing counted twice, whatever stops: workers, Redis, Kafka. Counting nodes, real servers."""
+"""Rebalances, fencing and an emptied Redis lose nothing and repeat nothing. Counting nodes, real servers."""
 
 from __future__ import annotations
 
-import json
-import random
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -62,30 +60,12 @@ def feed(cluster: Cluster, count: int, seed: int) -> dict[bytes, bytes]:
     return totals(plain_events(count, ACCOUNTS, seed))
 
 
-def wait_for_progress(cluster: Cluster, share: float, seconds: float = 60.0) -> None:
-    """Wait until that share of the queries is covered by checkpoints."""
-    end = sum(cluster.ends(Topic.QUERIES).values())
-    deadline = time.monotonic() + seconds
-    while sum(cluster.positions("accounts", Topic.QUERIES).values()) < share * end:
-        assert time.monotonic() < deadline, cluster.logs()
-        time.sleep(0.05)
-
-
-def test_two_workers_count_everything_and_stop_cleanly(cluster: Cluster) -> None:
-    expected = feed(cluster, 60_000, seed=1)
-    cluster.start_worker()
-    cluster.start_worker()
-    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
-    check_counts(cluster, expected)
-    assert cluster.stop() == [0, 0]
-
-
 def test_a_joining_and_a_leaving_worker_change_nothing(cluster: Cluster) -> None:
     expected = feed(cluster, 120_000, seed=2)
     first = cluster.start_worker()
-    wait_for_progress(cluster, 0.1)
+    cluster.wait_for_progress(0.1, DRAIN_SECONDS)
     cluster.start_worker()
-    wait_for_progress(cluster, 0.4)
+    cluster.wait_for_progress(0.4, DRAIN_SECONDS)
     first.terminate()
     assert first.wait(30) == 0
     cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
@@ -93,57 +73,11 @@ def test_a_joining_and_a_leaving_worker_change_nothing(cluster: Cluster) -> None
 
 
 @pytest.mark.slow
-def test_killed_workers_lose_and_repeat_nothing(cluster: Cluster) -> None:
-    expected = feed(cluster, 240_000, seed=3)
-    generator = random.Random(20_260_101)
-    cluster.start_worker()
-    victim = cluster.start_worker()
-    for round_number in range(3):
-        wait_for_progress(cluster, 0.1 + 0.25 * round_number + 0.1 * generator.random())
-        time.sleep(generator.random() * 0.3)
-        victim.kill()
-        victim.wait()
-        victim = cluster.start_worker()
-    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
-    check_counts(cluster, expected)
-
-
-@pytest.mark.slow
-def test_redis_away_for_half_a_minute(own_cluster: Cluster, own_redis: RedisServer) -> None:
-    expected = feed(own_cluster, 100_000, seed=4)
-    own_cluster.start_worker()
-    own_cluster.start_worker()
-    wait_for_progress(own_cluster, 0.2)
-    own_redis.stop()
-    for key, count in totals(plain_events(20_000, ACCOUNTS, seed=5)).items():
-        expected[key] = b"%d" % (int(expected.get(key, b"0")) + int(count))
-    own_cluster.produce(plain_events(20_000, ACCOUNTS, seed=5))
-    time.sleep(30)
-    own_redis.start()
-    own_cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
-    check_counts(own_cluster, expected)
-    assert all(worker.poll() is None for worker in own_cluster.workers), "workers live through it"
-
-
-@pytest.mark.slow
-def test_broker_restart(own_cluster: Cluster, own_kafka: KafkaServer) -> None:
-    expected = feed(own_cluster, 150_000, seed=6)
-    own_cluster.start_worker()
-    own_cluster.start_worker()
-    wait_for_progress(own_cluster, 0.2)
-    own_kafka.stop()
-    time.sleep(3)
-    own_kafka.start()
-    own_cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
-    check_counts(own_cluster, expected)
-
-
-@pytest.mark.slow
 def test_a_suspended_worker_never_overwrites_its_successor(cluster: Cluster) -> None:
     expected = feed(cluster, 150_000, seed=7)
     cluster.start_worker()
     suspended = cluster.start_worker()
-    wait_for_progress(cluster, 0.15)
+    cluster.wait_for_progress(0.15, DRAIN_SECONDS)
     suspended.send_signal(signal.SIGSTOP)
     cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
     check_counts(cluster, expected)
@@ -170,19 +104,3 @@ def test_a_redis_that_lost_everything_is_filled_again(own_cluster: Cluster) -> N
     expected[b"acct-new"] = b"1"
     own_cluster.wait_until_drained(DRAIN_SECONDS, STAGES[:1])
     assert own_cluster.lazy_states("accounts", Topic.QUERIES) == expected
-
-
-def test_malformed_records_do_not_stop_a_partition(cluster: Cluster) -> None:
-    good = list(plain_events(20_000, ACCOUNTS, seed=9))
-    bad = [b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"ts":1}', b'{"account_id":"x"}', b'{"ts":"x","account_id":"x"}']
-    mixed = []
-    for number, pair in enumerate(good):
-        mixed.append(pair)
-        if number % 100 == 0:
-            mixed.append((pair[0], bad[number // 100 % len(bad)]))
-    cluster.produce(mixed)
-    cluster.start_worker()
-    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
-    check_counts(cluster, totals(iter(good)))
-    letters = {tuple(json.loads(value)) for _, value in cluster.read_topic(Topic.DEAD_LETTER)}
-    assert len(letters) == len(mixed) - len(good)

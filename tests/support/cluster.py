@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 import redis
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition  # type: ignore[import-untyped] # kafka-python ships no types
+from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped] # aiokafka ships no types
+from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped] # kafka-python ships no types
 from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped] # kafka-python ships no types
 
 from stream_guard.ports import Topic
@@ -93,16 +95,24 @@ class Cluster:
 
     def produce(self, records: Iterable[tuple[bytes, bytes | None]], topic: Topic = Topic.QUERIES) -> int:
         """Send (key, value) pairs through Kafka's default partitioner; how many there were."""
-        producer = KafkaProducer(
-            bootstrap_servers=self.bootstrap, linger_ms=50, batch_size=262_144, max_request_size=2 * MEBIBYTE
+        return asyncio.run(self._produce(records, topic))
+
+    async def _produce(self, records: Iterable[tuple[bytes, bytes | None]], topic: Topic) -> int:
+        producer = AIOKafkaProducer(  # kafka-python takes six times as long over its checksums
+            bootstrap_servers=self.bootstrap,
+            linger_ms=50,
+            max_batch_size=262_144,
+            max_request_size=2 * MEBIBYTE,
+            enable_idempotence=True,  # a new topic's leaders refuse at first: retries must keep the order
         )
-        name, count = self.name(topic), 0
-        for key, value in records:
-            producer.send(name, key=key, value=value)
-            count += 1
-        producer.flush()
-        producer.close()
-        return count
+        await producer.start()
+        try:
+            sent = [await producer.send(self.name(topic), key=key, value=value) for key, value in records]
+            await producer.flush()
+            await asyncio.gather(*sent)
+        finally:
+            await producer.stop()
+        return len(sent)
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **self.values, "PYTHONPATH": str(ROOT)}
@@ -179,6 +189,16 @@ class Cluster:
                 states = [(stage, self.positions(stage, topic), self.ends(topic)) for stage, topic in stages]
                 raise AssertionError(f"not drained: {states}, exit codes {failed}\n{self.logs()}")
             time.sleep(0.3)
+
+    def wait_for_progress(self, share: float, seconds: float) -> None:
+        """Wait until that share of the queries is covered by checkpoints."""
+        end = sum(self.ends(Topic.QUERIES).values())
+        deadline = time.monotonic() + seconds
+        while sum(self.positions("accounts", Topic.QUERIES).values()) < share * end:
+            failed = [worker.returncode for worker in self.workers if worker.poll() not in (None, 0, -9)]
+            assert not failed, f"exit codes {failed}\n{self.logs()}"
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.05)
 
     def lazy_states(self, stage: str, topic: Topic) -> dict[bytes, bytes]:
         """Stored states of a lazy stage."""

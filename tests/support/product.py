@@ -7,15 +7,17 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stream_guard.accounts.table import AccountTable
 from stream_guard.pipeline import Pipeline, campaigns_node
 from stream_guard.policy import Policy
 from stream_guard.ports import Topic
 from tests.support.cluster import PRODUCT, ROOT, Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from stream_guard.records import Campaign
@@ -38,27 +40,45 @@ def keyed(lines: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         yield json.loads(line)["account_id"].encode(), line
 
 
-def replayed(lines: Sequence[bytes]) -> dict[str, Campaign]:
-    """Campaigns as one process finds them."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What must agree, whatever happened on the way."""
+
+    accounts: Mapping[str, tuple[int, float]]
+    """Events and output tokens by account key."""
+    campaigns: Mapping[str, tuple[object, ...]]
+    """All that a campaign counts, and its members, by id."""
+
+
+def replayed(lines: Sequence[bytes]) -> Outcome:
+    """What one process finds that nothing interrupts."""
     pipeline = Pipeline(Policy())
     for start in range(0, len(lines), CHUNK):
         pipeline.feed(lines[start : start + CHUNK], latest_ts=time.time() + 300.0)
     pipeline.end()
-    return {campaign.campaign_id: campaign for campaign in pipeline.finished()}
+    return Outcome(_counts(pipeline._accounts.table), _outline(pipeline.finished()))
 
 
-def found(cluster: Cluster) -> dict[str, Campaign]:
-    """Campaigns as the cluster stored them."""
+def found(cluster: Cluster) -> Outcome:
+    """What the cluster stored."""
+    table = AccountTable()
+    for key, state in cluster.lazy_states("accounts", Topic.QUERIES).items():
+        if key.startswith(b"a"):  # the others are windows of duplicates
+            table.load(state)
     node = campaigns_node(0, policy=Policy(), sources=cluster.settings.partitions.deltas)
     meta = cluster.redis.hget(f"sg:{{{cluster.group}:campaigns:0}}:meta", "meta")
     node.restore(meta, cluster.eager_states("campaigns", Topic.SUSPICIONS))  # type: ignore[arg-type] # redis-py cannot know that it is bytes
-    return {campaign.campaign_id: campaign for campaign in node.desk.finished()}
+    return Outcome(_counts(table), _outline(node.desk.finished()))
 
 
-def outline(campaigns: Mapping[str, Campaign]) -> dict[str, tuple[object, ...]]:
-    """What must agree."""
+def _counts(table: AccountTable) -> dict[str, tuple[int, float]]:
+    rows = table.rows[: len(table)]
+    return dict(zip(table.keys, zip(rows["events"].tolist(), rows["output_tokens"].tolist(), strict=True), strict=True))
+
+
+def _outline(campaigns: Iterable[Campaign]) -> dict[str, tuple[object, ...]]:
     return {
-        name: (
+        campaign.campaign_id: (
             campaign.verdict,
             campaign.first_seen,
             campaign.last_seen,
@@ -67,7 +87,7 @@ def outline(campaigns: Mapping[str, Campaign]) -> dict[str, tuple[object, ...]]:
             campaign.output_tokens,
             sorted((member.account_id, member.joined_at, member.left_at) for member in campaign.members),
         )
-        for name, campaign in campaigns.items()
+        for campaign in campaigns
     }
 
 
