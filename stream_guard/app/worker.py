@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
+CANCEL_ATTEMPTS = 3
+CANCEL_SECONDS = 1.0  # between them
 
 
 class Worker:
@@ -133,6 +135,8 @@ class Worker:
             await self.partitions.revoke(deadline)
 
         async def assigned(_: object, tps: set[TP], **__: object) -> None:
+            if self.health.stopping:
+                return  # we are about to leave the group ourselves
             self.partitions.lane = app.consumer  # type: ignore[assignment] # the lane's transport makes lane consumers
             self.partitions.assign(tps)
 
@@ -195,18 +199,28 @@ class Worker:
             await self.partitions.revoke(deadline / 2)
         else:
             self.partitions.abandon()
-        for helper in helpers[1:]:
-            helper.cancel()
-        await asyncio.gather(*helpers[1:], return_exceptions=True)
+        await _cancel(helpers[1:])
         try:
             await asyncio.wait_for(self._app.stop(), deadline / 2)
         except (TimeoutError, KafkaError, FaustError) as error:
             log.warning("Kafka was left without a goodbye", error=repr(error))
-        helpers[0].cancel()
-        await asyncio.gather(helpers[0], return_exceptions=True)
+        await _cancel(helpers[:1])
         await self._redis.aclose()
         for close in self._afterwards:
             await close()
+
+
+async def _cancel(helpers: Sequence[asyncio.Future[None]]) -> None:
+    """End helpers; once more where a library took the first cancellation for its own, and never for ever."""
+    waiting = set(helpers)
+    for _ in range(CANCEL_ATTEMPTS):
+        for helper in waiting:
+            helper.cancel()
+        if waiting:
+            _, waiting = await asyncio.wait(waiting, timeout=CANCEL_SECONDS)
+    if waiting:
+        log.warning("left without waiting", helpers=[repr(helper) for helper in waiting])
+    await asyncio.gather(*(helper for helper in helpers if helper.done()), return_exceptions=True)
 
 
 def execute(make: Callable[[], Worker]) -> int:
