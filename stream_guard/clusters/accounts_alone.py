@@ -30,8 +30,8 @@ ACCOUNT_SIGNALS = (
     Signal(
         "rate_among_peers",
         honest=0.0,
-        attack=1.6,
-        gain=3.5,
+        attack=2.5,
+        gain=4.5,
         loss=2.0,
         benign=-1.5,
         text="hourly rate is e^{observed:.1f} times the 99.5th percentile of its plan",
@@ -49,8 +49,8 @@ ACCOUNT_SIGNALS = (
     ),
     Signal(
         "age_days",
-        honest=30.0,
-        attack=7.0,
+        honest=60.0,
+        attack=14.0,
         gain=2.0,
         loss=1.5,
         benign=180.0,
@@ -87,7 +87,7 @@ ACCOUNT_SIGNALS = (
         "machine_pace",
         honest=1.3,
         attack=0.6,
-        gain=0.8,
+        gain=1.2,
         text="queries come like clockwork: spread of ln(gap) {observed:.2f}",
         adapts=False,
     ),
@@ -206,13 +206,19 @@ def account_columns(rows: NDArray[np.void], now: float, classes: Mapping[str, ND
 
 def _among_peers(log_rate: Floats, plan: NDArray[np.uint32]) -> Floats:
     """ln(rate) above the 99.5th percentile of accounts of the same plan; of everyone where peers are few."""
-    everyone = float(np.quantile(log_rate, 0.995)) if len(log_rate) else 0.0
+    everyone = _near_top(log_rate)
     limit = np.full(len(log_rate), everyone)
     for value, count in zip(*np.unique(plan, return_counts=True), strict=True):
         if value and count >= _MIN_PEERS:
             peers = plan == value
-            limit[peers] = np.quantile(log_rate[peers], 0.995)
+            limit[peers] = _near_top(log_rate[peers])
     return np.asarray(log_rate - np.maximum(limit, np.log1p(30.0)))
+
+
+def _near_top(values: Floats) -> float:
+    """About the 99.5th percentile, and never the highest value itself: an account is not its own peer."""
+    rank = min(max(len(values) // 200 + 1, 2), len(values))
+    return float(np.partition(values, -rank)[-rank]) if rank else 0.0
 
 
 def _is_in(values: NDArray[np.uint32], classes: Mapping[str, NDArray[np.uint32]], *names: str) -> NDArray[np.bool_]:

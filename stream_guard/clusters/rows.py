@@ -109,7 +109,8 @@ class RowStore:
         if version != STATE_VERSION or len(data) != ROW.itemsize:
             raise StateError(f"cluster row: version {version} is not {STATE_VERSION}")
         row = np.frombuffer(data, ROW)
-        self.rows[self._slot(int(row["account"][0]), key)] = row[0]
+        slot = self._slot(int(row["account"][0]), key)  # may replace `self.rows` by a larger array
+        self.rows[slot] = row[0]
 
     def _slot(self, account: int, key: str) -> int:
         known = self._slots.get(account)

@@ -270,3 +270,14 @@ class TestOwnPast:
         past.learn([1, 2], np.array([1.0, 2.0]))
         past.forget({2})
         assert list(past.dump()) == [2]
+
+
+def test_a_restart_takes_more_rows_back_than_the_first_array_holds() -> None:
+    rows, keys = honest_rows(1_500, 4)
+    store = RowStore(10_000)
+    store.merge(delta(1, (rows, keys)))
+    again = RowStore(10_000)
+    for state in store.dump(range(len(store))).values():
+        again.load(state)
+    assert len(again) == 1_500
+    assert again.live.tobytes() == store.live.tobytes()

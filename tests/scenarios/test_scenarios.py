@@ -1,0 +1,101 @@
+"""The detector on simulated traffic, small: attacks are found as one campaign, honest groups are left alone.
+
+The full sizes, more seeds and the figures are `stream-guard evaluate`; these tests hold the behaviour.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from stream_guard.pipeline import Pipeline
+from stream_guard.policy import Policy
+from stream_guard.records import AlertStatus, Scope, Severity, Verdict
+from stream_guard.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream_guard.records import Alert, Campaign
+
+BACKGROUND = 1_500
+HONEST = ("B1", "B5", "B6", "B9", "B10")
+CHUNK = 2_000
+
+
+@cache
+def played(scenario: str, scale: float, days: float, seed: int = 5) -> tuple[Pipeline, list[Alert], dict[str, Any]]:
+    """Simulate and replay; the truth stays outside."""
+    traffic = simulate(scenario, scale=scale, seed=seed, days=days, background_accounts=BACKGROUND)
+    pipeline, alerts = Pipeline(Policy()), []
+    lines = [msgspec.json.encode(record) for record in traffic.records]
+    for start in range(0, len(lines), CHUNK):
+        outputs, refused = pipeline.feed(lines[start : start + CHUNK], latest_ts=float("inf"))
+        assert not refused
+        alerts += [alert for output in outputs for alert in output.alerts]
+    alerts += [alert for output in pipeline.end() for alert in output.alerts]
+    return pipeline, alerts, json.loads(json.dumps(traffic.truth))
+
+
+def firing(alerts: Sequence[Alert]) -> list[Alert]:
+    return [
+        alert
+        for alert in alerts
+        if alert.status is AlertStatus.FIRING
+        and alert.scope is Scope.CAMPAIGN
+        and alert.verdict is Verdict.EXTRACTION_CAMPAIGN
+    ]
+
+
+def found(pipeline: Pipeline) -> list[Campaign]:
+    return [
+        campaign
+        for campaign in pipeline.finished()
+        if campaign.verdict is Verdict.EXTRACTION_CAMPAIGN and campaign.merged_into is None
+    ]
+
+
+@pytest.mark.parametrize("scenario", ["S3"])
+def test_a_campaign_is_one_alert_with_its_members(scenario: str) -> None:
+    pipeline, alerts, truth = played(scenario, 0.05, 1.6)
+    hostile = set(truth["campaigns"][0]["accounts"])
+    assert len(firing(alerts)) == 1
+    (campaign,) = found(pipeline)
+    members = {member.account_id for member in campaign.members if member.membership >= 0.5}
+    assert len(members & hostile) >= 0.95 * len(members)
+    assert len(members & hostile) >= 0.8 * len(hostile)
+
+
+def test_every_alert_explains_itself_exactly() -> None:
+    _, alerts, _ = played("S3", 0.05, 1.6)
+    assert alerts
+    for alert in alerts:
+        assert alert.log_odds == pytest.approx(sum(term.contribution for term in alert.evidence), abs=1e-6)
+        assert [term.signal for term in alert.evidence].count("prior") == 1
+
+
+def test_a_campaign_keeps_its_id_when_the_pool_is_swapped() -> None:
+    pipeline, alerts, truth = played("S7", 0.03, 1.2)
+    assert len(firing(alerts)) == 1
+    (campaign,) = found(pipeline)
+    members = {member.account_id for member in campaign.members}
+    for pool in ("pool_a", "pool_b"):
+        accounts = set(truth["campaigns"][0][pool])
+        assert len(members & accounts) >= 0.8 * len(accounts), pool
+
+
+def test_a_greedy_account_is_an_alert_about_the_account() -> None:
+    _, alerts, truth = played("S1", 1.0, 1.2)
+    (account,) = truth["campaigns"][0]["accounts"]
+    assert {alert.subject_id for alert in alerts if alert.scope is Scope.ACCOUNT} == {account}
+
+
+@pytest.mark.parametrize("scenario", HONEST)
+def test_honest_groups_raise_nothing_above_info(scenario: str) -> None:
+    _, alerts, truth = played(scenario, 0.2, 1.2)
+    assert truth["benign_groups"]
+    assert not [alert for alert in alerts if alert.severity is not Severity.INFO]
