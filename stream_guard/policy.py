@@ -1,4 +1,4 @@
-"""What the operator may tune: one TOML file, validated as a whole, replaced atomically.
+"""What the operator may tune: one TOML file, validated as a whole and read when a worker or a replay starts.
 
 Every key has a default that works; `stream-guard check --policy FILE` says what is wrong with a file. Times are event
 time in seconds, shares are in [0, 1], log-odds are natural logarithms.

@@ -62,7 +62,7 @@ class DecisionBook:
                 changed.append(self._close(key, DecisionStatus.EXPIRED, "time ran out", _AUTOMATIC, now))
             elif decision.expires_at - now > self._policy.release_grace_seconds:
                 # The alert has resolved: let the decision run out after the grace time instead of at once.
-                self.decisions[key] = replace(decision, expires_at=now + self._policy.release_grace_seconds)
+                self.decisions[key] = replace(decision, at=now, expires_at=now + self._policy.release_grace_seconds)
                 changed.append(self.decisions[key])
         return changed
 
@@ -176,7 +176,6 @@ class DecisionBook:
                     decision,
                     status=DecisionStatus.ACTIVE,
                     actor=operation.actor,
-                    at=operation.ts,
                     reason=operation.reason,
                 )
                 return [self.decisions[key]]
