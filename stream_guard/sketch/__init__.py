@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from stream_guard.edge.prompts import sketch_prompt
 from stream_guard.sketch.batch import sketch_prompts
-from stream_guard.sketch.reference import sketch_prompt
 from stream_guard.sketch.wire import parse_sketch, sketch_texts
 
 __all__ = ["parse_sketch", "sketch_prompt", "sketch_prompts", "sketch_texts"]

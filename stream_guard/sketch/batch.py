@@ -1,4 +1,4 @@
-"""The numbers of `reference`, for many prompts at once.
+"""The numbers of `stream_guard.edge.prompts`, for many prompts at once.
 
 Prompts are joined into chunks of some 32 kB that stay in the processor's cache; bytes are classified by table, token
 hashes are differences of one weighted sum, and everything after that costs per token, not per byte.
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from stream_guard.edge import prompts as ref
 from stream_guard.records import SKETCH
-from stream_guard.sketch import reference as ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

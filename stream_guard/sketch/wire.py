@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from stream_guard.edge.prompts import VERSION
 from stream_guard.records import SKETCH
 from stream_guard.sketch.batch import encode_windows, sketch_windows
-from stream_guard.sketch.reference import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,8 +14,8 @@ from stream_guard.decode.careful import UNREADABLE, read_record
 from stream_guard.decode.fields import FEEDBACK, QUERY, RECORDS, QueryStruct
 from stream_guard.decode.interning import event_hashes
 from stream_guard.decode.times import parse_time, parse_times
+from stream_guard.edge.prompts import MASK, mix
 from stream_guard.errors import DecodeError
-from stream_guard.sketch.reference import MASK, mix
 
 GOOD = {"event_id": "e", "ts": 1_763_996_400_000, "account_id": "a"}
 NAMES = sorted({field.name for fields in RECORDS.values() for field in fields} | {"unknown"})

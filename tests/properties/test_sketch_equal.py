@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_guard.edge import prompts as ref
 from stream_guard.sketch import parse_sketch, sketch_prompt, sketch_prompts, sketch_texts
-from stream_guard.sketch import reference as ref
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=200)
 WORDS = st.lists(
