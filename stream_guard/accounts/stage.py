@@ -81,7 +81,10 @@ class AccountsStage:
         self._names.update(batch.names)
         slots = self.table.slots_of(batch.key)
         epoch = np.floor_divide(batch.ts, self._epochs.epoch_seconds).astype(np.int64)
-        late = epoch <= self.closed_epoch
+        # What was closed when each event came, had the events come one by one: batches must make no difference.
+        reached = np.maximum(np.maximum.accumulate(batch.ts), self.watermark)
+        closed = np.maximum(self._due(reached).astype(np.int64), self.closed_epoch)
+        late = epoch <= closed
         if self._zones and offsets[0] < self._zones[-1][0]:
             counted, again = self._read_before(offsets, epoch)
             kept = np.flatnonzero(~counted)
@@ -89,8 +92,9 @@ class AccountsStage:
                 return
             late = (late & ~again)[kept]
             batch, slots, offsets, epoch = take(batch, kept), slots[kept], offsets[kept], epoch[kept]
+            closed = closed[kept]
         self.late += int(late.sum())
-        np.maximum(epoch, self.closed_epoch + 1, out=epoch)
+        np.maximum(epoch, closed + 1, out=epoch)
         for number in np.unique(epoch).tolist():
             mine = epoch == number
             part = _Waiting(batch, slots, offsets) if mine.all() else _take_waiting(batch, slots, offsets, mine)
@@ -105,9 +109,11 @@ class AccountsStage:
         """Close every epoch that event time has passed, oldest first."""
         if self.watermark == float("-inf"):
             return []
-        seconds = self._epochs.epoch_seconds
-        through = int((self.watermark - self._epochs.allowed_lateness_seconds) // seconds) - 1
-        return self.close_through(through)
+        return self.close_through(int(self._due(np.float64(self.watermark))))
+
+    def _due(self, watermark: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+        """The last epoch that event time has passed."""
+        return np.floor_divide(watermark - self._epochs.allowed_lateness_seconds, self._epochs.epoch_seconds) - 1
 
     def close_idle(self, watermark: float) -> list[Closed]:
         """Nothing arrives here while event time elsewhere is at `watermark`: close every epoch that ends by then."""

@@ -80,6 +80,19 @@ def test_order_within_the_lateness_changes_no_bit(
     assert stage.late == 0
 
 
+@settings(max_examples=50, deadline=None)
+@given(streams(), st.lists(st.integers(0, 1_000), max_size=8), st.data())
+def test_also_with_late_events_how_they_are_cut_into_batches_changes_no_bit(
+    stream: list[tuple[float, bytes]], cuts: list[int], data: st.DataObject
+) -> None:
+    delays = data.draw(st.lists(st.sampled_from((0.0, 0.0, 45.0, 500.0)), min_size=len(stream), max_size=len(stream)))
+    arrivals = sorted((ts + delay, at) for at, ((ts, _), delay) in enumerate(zip(stream, delays, strict=True)))
+    records = [stream[at][1] for _, at in arrivals]
+    stage = run(records, cuts)
+    assert states(stage) == states(run(records, [])) == states(run(records, range(len(records))))
+    assert stage.late == run(records, []).late
+
+
 @settings(max_examples=25, deadline=None)
 @given(streams(), st.lists(st.integers(0, 1_000), max_size=5), st.data())
 def test_a_record_that_comes_again_inside_the_window_counts_once_also_in_a_later_epoch(
