@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types layers services bench lock clean
+.PHONY: help demo test check lint format types layers services bench chaos lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -48,6 +48,10 @@ services: $(STAMP) ## Install the servers and tools that the tests start
 
 bench: services ## Time the worker against a bare loop and a naive detector, about 5 minutes; EVENTS=250000
 	$(BIN)/python -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(BENCH_FLAGS)
+
+chaos: services ## Break Kafka, Redis, workers and records, and count what that changed; FAULTS=20 EVENTS=200000 SEED=1
+	$(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(EVENTS),--events $(EVENTS)) \
+	  $(if $(SEED),--seed $(SEED)) $(CHAOS_FLAGS)
 
 lock: $(STAMP) ## Pin all dependencies anew, with hashes
 	$(BIN)/pip-compile $(LOCK_FLAGS) --all-extras --build-deps-for=editable --output-file=requirements.lock pyproject.toml

@@ -56,7 +56,7 @@ def replayed(lines: Sequence[bytes]) -> Outcome:
     for start in range(0, len(lines), CHUNK):
         pipeline.feed(lines[start : start + CHUNK], latest_ts=time.time() + 300.0)
     pipeline.end()
-    return Outcome(_counts(pipeline._accounts.table), _outline(pipeline.finished()))
+    return Outcome(_counts(pipeline._accounts.table), outline(pipeline.finished()))
 
 
 def found(cluster: Cluster) -> Outcome:
@@ -68,7 +68,7 @@ def found(cluster: Cluster) -> Outcome:
     node = campaigns_node(0, policy=Policy(), sources=cluster.settings.partitions.deltas)
     meta = cluster.redis.hget(f"sg:{{{cluster.group}:campaigns:0}}:meta", "meta")
     node.restore(meta, cluster.eager_states("campaigns", Topic.SUSPICIONS))  # type: ignore[arg-type] # redis-py cannot know that it is bytes
-    return Outcome(_counts(table), _outline(node.desk.finished()))
+    return Outcome(_counts(table), outline(node.desk.finished()))
 
 
 def _counts(table: AccountTable) -> dict[str, tuple[int, float]]:
@@ -76,7 +76,8 @@ def _counts(table: AccountTable) -> dict[str, tuple[int, float]]:
     return dict(zip(table.keys, zip(rows["events"].tolist(), rows["output_tokens"].tolist(), strict=True), strict=True))
 
 
-def _outline(campaigns: Iterable[Campaign]) -> dict[str, tuple[object, ...]]:
+def outline(campaigns: Iterable[Campaign]) -> dict[str, tuple[object, ...]]:
+    """All that campaigns count, and their members, by id."""
     return {
         campaign.campaign_id: (
             campaign.verdict,
