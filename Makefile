@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types layers services bench chaos lock clean
+.PHONY: help demo test check lint format types layers services bench chaos fuzz lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ bench: services ## Time the worker against a bare loop and a naive detector, abo
 chaos: services ## Break Kafka, Redis, workers and records, and count what that changed; FAULTS=20 EVENTS=200000 SEED=1
 	$(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(EVENTS),--events $(EVENTS)) \
 	  $(if $(SEED),--seed $(SEED)) $(CHAOS_FLAGS)
+
+fuzz: $(STAMP) ## Fuzz everything that reads bytes for ten minutes; FUZZ_SECONDS=60
+	$(BIN)/python -m tests.fuzz $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS))
 
 lock: $(STAMP) ## Pin all dependencies anew, with hashes
 	$(BIN)/pip-compile $(LOCK_FLAGS) --all-extras --build-deps-for=editable --output-file=requirements.lock pyproject.toml

@@ -170,7 +170,7 @@ class ClustersNode:
                     self.stage.remember({(int(key[1:3]), int(key[3:], 16)): name})
                 elif key[:1] == b"p":
                     self.stage.load_population(key[1:].decode("utf-8", "surrogatepass"), state)
-            except StateError:
+            except (StateError, ValueError):  # a key or a name that is none
                 self._cold_starts += 1
         if _MODELS_KEY in states:
             try:

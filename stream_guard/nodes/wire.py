@@ -142,6 +142,8 @@ def _cut(source: int, epoch: int, body: list[Any]) -> list[bytes]:
 
 def _body(data: bytes, decoder: msgspec.msgpack.Decoder[Body]) -> Body:
     try:
+        if zstandard.frame_content_size(data) > _MAX_BODY_BYTES:  # it would be allocated at once
+            raise StateError("bundle: too large")
         return decoder.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BODY_BYTES))
     except (zstandard.ZstdError, msgspec.DecodeError, ValueError) as error:
         raise StateError("bundle: not readable") from error

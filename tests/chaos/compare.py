@@ -140,7 +140,7 @@ def _streams(want: Mapping[Key, frozenset[bytes]], got: Mapping[Key, frozenset[b
     for key in sorted(got.keys() & want.keys()):
         if got[key] != want[key]:
             differs.alerts_doubled += len(got[key]) > 1
-            differs.mismatch(f"alert {key} says something else")
+            differs.mismatch(f"alert {key} says something else: {_news(want[key], got[key])}")
 
 
 def _by_key(values: Iterable[bytes], name: str) -> dict[Key, frozenset[bytes]]:
@@ -163,6 +163,18 @@ def _counts(states: Mapping[bytes, bytes]) -> dict[str, tuple[int, float]]:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def _news(want: frozenset[bytes], got: frozenset[bytes]) -> str:
+    """The first field in which two alerts differ; of the evidence, the first term."""
+    ours, theirs = json.loads(min(want)), json.loads(min(got - want or got))
+    for field_name in ours:
+        one, other = ours[field_name], theirs.get(field_name)
+        if one != other and field_name == "evidence":
+            one, other = next(((a, b) for a, b in zip(one, other, strict=False) if a != b), (one, other))
+        if one != other:
+            return f"{field_name} {_short(other)} instead of {_short(one)}"
+    return "more fields"
 
 
 def _how(*, here: bool, there: bool) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DAYS = 0.75  # the campaign of the demo starts after fifteen hours
 ACCOUNTS = 1_500
-PER_SCALE, FIXED = 21_700, 11_600  # records of so many accounts by their scale, and what there is besides
+PER_SCALE, FIXED = 14_000, 9_800  # records of so many accounts by their scale, and what there is besides
 FEW_ACCOUNTS = 300
 BURST = 400  # records that one fault of the stream touches
 LATENESS_MS = 4_000  # below the policy's allowed lateness: order must not matter

@@ -1,0 +1,25 @@
+"""A short fuzz of every target; `make fuzz` takes ten minutes. And: every seed is good input for its target."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fuzz.__main__ import fuzz
+from tests.fuzz.targets import TARGETS, seeds
+
+SECONDS = 1
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_every_seed_passes(name: str) -> None:
+    assert seeds().keys() == TARGETS.keys()
+    for data in seeds()[name]:
+        TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_no_input_crashes(name: str) -> None:
+    pytest.importorskip("atheris", reason="Atheris has no wheel for this platform")
+    found = fuzz(name, SECONDS, seed=1)
+    assert found["crashes"] == 0
+    assert found["executions"] > 100
