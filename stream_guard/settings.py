@@ -71,10 +71,14 @@ class Kafka(_Group):
 
 
 class RedisServer(_Group):
-    """How Redis is reached; `rediss://` means TLS."""
+    """How Redis is reached; `rediss://` means TLS. Without a `ca_file` the system's authorities are trusted."""
 
     url: str = "redis://127.0.0.1:6379/0"
+    username: str | None = None
     password: SecretStr | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
     timeout_seconds: Seconds = 3.0
     account_ttl_hours: Seconds | None = None
 

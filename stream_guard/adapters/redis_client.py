@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
@@ -13,27 +13,54 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from stream_guard.errors import StateUnavailableError
+from stream_guard.errors import ConfigurationError, StateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stream_guard.settings import RedisServer
+
 CONNECTIONS = 16
 
 
-def connect(url: str, *, timeout_seconds: float, password: str | None = None) -> Redis:
-    """A client that fails fast; nothing is contacted yet. `rediss://` means TLS."""
-    return Redis.from_url(
-        url,
-        password=password,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        max_connections=CONNECTIONS,
-        decode_responses=False,
-    )
+def connect(server: RedisServer) -> Redis:
+    """A client that fails fast; nothing is contacted yet.
+
+    Raises:
+        ConfigurationError: the URL is none.
+    """
+    try:
+        return Redis.from_url(
+            server.url,
+            **_options(server),
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            max_connections=CONNECTIONS,
+            decode_responses=False,
+        )
+    except ValueError as error:
+        raise ConfigurationError("STREAM_GUARD_REDIS__URL: not a redis:// or rediss:// address") from error
+
+
+def _options(server: RedisServer) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "socket_timeout": server.timeout_seconds,
+        "socket_connect_timeout": server.timeout_seconds,
+    }
+    # What is not given here may still be part of the URL.
+    if server.username is not None:
+        options["username"] = server.username
+    if server.password is not None:
+        options["password"] = server.password.get_secret_value()
+    if server.url.startswith("rediss://"):
+        files = {
+            "ssl_ca_certs": server.ca_file,
+            "ssl_certfile": server.certificate_file,
+            "ssl_keyfile": server.key_file,
+        }
+        options |= {name: str(path) for name, path in files.items() if path is not None}
+    return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +72,14 @@ class Inspection:
     persistent: bool
 
 
-def inspect(url: str, *, timeout_seconds: float, password: str | None = None) -> Inspection:
+def inspect(server: RedisServer) -> Inspection:
     """Look at a server.
 
     Raises:
         StateUnavailableError: it does not answer or refuses the password.
     """
     try:
-        with closing(
-            BlockingRedis.from_url(
-                url, password=password, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
-            )
-        ) as client:
+        with closing(BlockingRedis.from_url(server.url, **_options(server))) as client:
             info = cast("dict[str, object]", client.info())
             try:
                 saves = cast("dict[str, str]", client.config_get("save")).get("save", "")

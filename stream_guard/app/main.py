@@ -35,12 +35,7 @@ BAD_BUNDLE = "bad_bundle"  # refused between the stages, not by the decoder
 
 def product_worker(settings: Settings, policy: Policy) -> Worker:
     """The worker of the product; nothing is contacted before it runs."""
-    password = settings.redis.password
-    client = connect(
-        settings.redis.url,
-        timeout_seconds=settings.redis.timeout_seconds,
-        password=password.get_secret_value() if password else None,
-    )
+    client = connect(settings.redis)
     health = HealthState()
     metrics = Metrics(
         signals=[signal.name for signal in SIGNALS],

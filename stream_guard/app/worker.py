@@ -79,12 +79,7 @@ class Worker:
         self._beside, self._afterwards = beside, afterwards
         self._metrics = metrics or NullMetrics()
         runtime, kafka = settings.runtime, settings.kafka
-        password = settings.redis.password
-        self._redis = connect(
-            settings.redis.url,
-            timeout_seconds=settings.redis.timeout_seconds,
-            password=password.get_secret_value() if password else None,
-        )
+        self._redis = connect(settings.redis)
         ttl_hours = settings.redis.account_ttl_hours
         store = RedisStateStore(
             self._redis, kafka.group, EAGER_STAGES, ttl_seconds=ttl_hours * 3_600 if ttl_hours else None

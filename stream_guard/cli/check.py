@@ -78,12 +78,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
-    password = settings.redis.password
-    found = inspect(
-        settings.redis.url,
-        timeout_seconds=settings.redis.timeout_seconds,
-        password=password.get_secret_value() if password else None,
-    )
+    found = inspect(settings.redis)
     yield Finding("ok", f"redis {found.version}")
     if found.eviction not in {"noeviction", "unknown"}:
         text = f"redis evicts ({found.eviction}): states could vanish. Set maxmemory-policy noeviction."

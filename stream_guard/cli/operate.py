@@ -88,12 +88,7 @@ async def connected() -> AsyncIterator[Operations]:
     from stream_guard.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    password = settings.redis.password
-    client = connect(
-        settings.redis.url,
-        timeout_seconds=settings.redis.timeout_seconds,
-        password=password.get_secret_value() if password else None,
-    )
+    client = connect(settings.redis)
     records = KafkaRecords(settings)
     try:
         yield Operations(RedisRegistry(client), KillSwitch(client), records, time.time)

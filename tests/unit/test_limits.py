@@ -17,6 +17,7 @@ from stream_guard.adapters.redis_limits import RedisLimits
 from stream_guard.errors import StateUnavailableError
 from stream_guard.ports import Output
 from stream_guard.records import Action, Decision, DecisionStatus, Scope
+from stream_guard.settings import RedisServer
 from tests.support.made import AT, decision
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(redis_url: str) -> AsyncIterator[Bench]:
-    client = connect(redis_url, timeout_seconds=3.0)
+    client = connect(RedisServer(url=redis_url, timeout_seconds=3.0))
     made = Bench(client)
     await client.delete(KEY)
     yield made
@@ -210,7 +211,7 @@ async def test_a_worker_sweeps_and_tells_when_it_sees_the_switch(bench: Bench) -
 
 
 async def test_a_redis_that_is_away_is_said_in_our_words() -> None:
-    client = connect("redis://127.0.0.1:1/0", timeout_seconds=0.2)
+    client = connect(RedisServer(url="redis://127.0.0.1:1/0", timeout_seconds=0.2))
     with pytest.raises(StateUnavailableError, match=r"127\.0\.0\.1:1"):
         await RedisLimits(client, KillSwitch(client)).apply([decision()])
     await client.aclose()

@@ -20,7 +20,7 @@ from stream_guard.cli import operate, show
 from stream_guard.decode import Decoder, decode_operation
 from stream_guard.errors import ServiceUnavailableError
 from stream_guard.ports import Output, Topic
-from stream_guard.settings import load_settings
+from stream_guard.settings import RedisServer, load_settings
 from tests.support.made import AT, campaign
 from tests.support.operators import FakeOperations
 
@@ -194,7 +194,7 @@ def test_text_from_outside_cannot_steer_a_terminal(capsys: pytest.CaptureFixture
 
 
 async def test_the_listing_reads_what_the_worker_wrote(redis_url: str) -> None:
-    client = connect(redis_url, timeout_seconds=3.0)
+    client = connect(RedisServer(url=redis_url, timeout_seconds=3.0))
     tenant = f"t-{uuid4().hex}"
     await RedisRegistry(client).publish(Output(campaigns=[campaign(tenant=tenant)]))
     real = Operations(RedisRegistry(client), KillSwitch(client), FakeOperations().sender, lambda: AT)

@@ -11,6 +11,7 @@ from stream_guard.adapters.redis_client import Breaker, connect
 from stream_guard.adapters.redis_state import RedisStateStore, RedisWatermarks
 from stream_guard.errors import FencedError, StateUnavailableError
 from stream_guard.ports import Checkpoint, Topic
+from stream_guard.settings import RedisServer
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ NODES = ["accounts:0", "clusters:0"]
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url, timeout_seconds=2.0)
+    client = connect(RedisServer(url=redis_url, timeout_seconds=2.0))
     yield client
     await client.aclose()
 
@@ -113,7 +114,7 @@ async def test_workers_see_each_others_marks(client: Redis, group: str) -> None:
 
 
 async def test_an_absent_redis_is_reported_at_once_and_probed_later() -> None:
-    client = connect(f"redis://127.0.0.1:{free_port()}/0", timeout_seconds=0.5)
+    client = connect(RedisServer(url=f"redis://127.0.0.1:{free_port()}/0", timeout_seconds=0.5))
     store = RedisStateStore(client, "t", EAGER, breaker=Breaker(first_seconds=60.0))
     for _ in range(2):
         with pytest.raises(StateUnavailableError):

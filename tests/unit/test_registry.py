@@ -14,6 +14,7 @@ from stream_guard.adapters.redis_registry import AUDIT_KEY, ENDED_SECONDS, Redis
 from stream_guard.encode import campaign_object, decision_object
 from stream_guard.ports import Output
 from stream_guard.records import AlertStatus, DecisionStatus, Json
+from stream_guard.settings import RedisServer
 from tests.support.made import AT, alert, campaign, decision
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(redis_url: str) -> AsyncIterator[Bench]:
-    client = connect(redis_url, timeout_seconds=3.0)
+    client = connect(RedisServer(url=redis_url, timeout_seconds=3.0))
     made = Bench(client)
     yield made
     async for key in client.scan_iter(match=f"sg:{{{made.tenant}}}:*"):
