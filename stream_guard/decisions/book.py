@@ -170,7 +170,7 @@ class DecisionBook:
 
     def _approve(self, operation: Operation) -> list[Decision]:
         for key, decision in self.decisions.items():
-            if decision.decision_id == operation.subject_id and decision.status is DecisionStatus.HELD:
+            if _is_named(decision, operation) and decision.status is DecisionStatus.HELD:
                 self._approved.add(key)
                 self.decisions[key] = replace(
                     decision,
@@ -184,7 +184,7 @@ class DecisionBook:
     def _release(self, operation: Operation, subject: str) -> list[Decision]:
         released = []
         for key, decision in list(self.decisions.items()):
-            named = decision.decision_id == operation.subject_id
+            named = _is_named(decision, operation)
             if named:  # or the next review would take the same decision again
                 self._released[f"{decision.tenant}\x1f{decision.subject_id}"] = operation.ts + _RELEASED_SECONDS
             if named or key.startswith(f"{subject}\x1f"):
@@ -224,6 +224,11 @@ class DecisionBook:
         self.allowed = dict(data["allowed"])
         self._released = dict(data["released"])
         self._approved = set(data["approved"])
+
+
+def _is_named(decision: Decision, operation: Operation) -> bool:
+    """Ids are no secret: an operator of one tenant reaches nothing of another by knowing one."""
+    return decision.decision_id == operation.subject_id and decision.tenant == operation.tenant
 
 
 def evidence_hash(alert: Alert) -> str:

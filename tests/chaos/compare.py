@@ -7,11 +7,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stream_guard.accounts.table import AccountTable
 from stream_guard.encode import encode_alert, encode_decision
+from stream_guard.nodes.wire import decode_deltas, decode_part
 from stream_guard.pipeline import campaigns_node
 from stream_guard.policy import Policy
 from stream_guard.ports import Topic
+from stream_guard.records import ROW
 from tests.chaos.world import PARTITIONS
 from tests.support.network import Network
 from tests.support.product import outline
@@ -141,6 +145,24 @@ def _streams(want: Mapping[Key, frozenset[bytes]], got: Mapping[Key, frozenset[b
         if got[key] != want[key]:
             differs.alerts_doubled += len(got[key]) > 1
             differs.mismatch(f"alert {key} says something else: {_news(want[key], got[key])}")
+
+
+def resent(cluster: Cluster) -> list[str]:
+    """Bundles that were sent again with other rows: where a difference between alerts begins."""
+    sources = cluster.settings.partitions.queries
+    said: defaultdict[tuple[int, int], list[bytes]] = defaultdict(list)
+    for _, value in cluster.read_topic(Topic.DELTAS):
+        part = decode_part(value, sources)
+        if part.parts == 1:
+            bundle = decode_deltas(part.source, part.epoch, part.data)
+            rows = bundle.rows[np.argsort(bundle.rows["account"])]
+            if rows.tobytes() not in said[part.source, part.epoch]:
+                said[part.source, part.epoch].append(rows.tobytes())
+    return [
+        f"bundle of source {source}, epoch {epoch}: {[len(rows) // ROW.itemsize for rows in contents]} rows"
+        for (source, epoch), contents in sorted(said.items())
+        if len(contents) > 1
+    ][:MOST_SHOWN]
 
 
 def _by_key(values: Iterable[bytes], name: str) -> dict[Key, frozenset[bytes]]:

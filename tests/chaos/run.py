@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from stream_guard.ports import Topic
-from tests.chaos.compare import Difference, difference, expected, found
+from tests.chaos.compare import Difference, difference, expected, found, resent
 from tests.chaos.faults import KINDS, LOCKS
 from tests.chaos.feeder import Feeder
 from tests.chaos.traffic import STREAM_FAULTS, addressed, disturbed, simulated
@@ -94,6 +94,8 @@ def run(world: World, plan: Plan, tell: Callable[[str], None]) -> Report:
         report.drain_seconds = _drained(world, feeder)
         report.memory_mebibytes = world.memory_mebibytes()
         report.difference = difference(want, found(world.cluster))
+        if report.difference.bad:
+            report.difference.told += resent(world.cluster)
     except TimeoutError as error:
         report.difference.mismatch(str(error))
     feeder.stop()

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Start one Kafka node in the foreground: start.sh DATA_DIR PORT CONTROLLER_PORT
+# Start one Kafka node in the foreground: start.sh DATA_DIR PORT CONTROLLER_PORT [PROPERTIES [ARGUMENTS OF FORMAT …]]
+# PROPERTIES is a file whose lines win over those below.
 # The data directory is formatted the first time and kept afterwards, so a restart finds its records again.
 set -eu
 data=$1 port=$2 controller=$3
@@ -28,9 +29,15 @@ num.network.threads=2
 num.io.threads=2
 log.cleaner.dedupe.buffer.size=4194304
 EOF
+if [ $# -gt 3 ]; then
+  cat "$4" >> "$data/server.properties"
+  shift 4
+else
+  shift $#
+fi
 run() { java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/*" "$@"; }
 if [ ! -e "$data/formatted" ]; then
-  run kafka.tools.StorageTool format -t stream-guard-tests-0000 -c "$data/server.properties" > "$data/format.out" 2>&1 \
+  run kafka.tools.StorageTool format -t stream-guard-tests-0000 -c "$data/server.properties" "$@" > "$data/format.out" 2>&1 \
     || { cat "$data/format.out" >&2; exit 1; }
   touch "$data/formatted"
 fi
