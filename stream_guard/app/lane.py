@@ -130,6 +130,15 @@ class LaneThread(AIOKafkaConsumerThread):
             answer[tp] = (earliest[partition], end[partition], start)
         return answer
 
+    async def ends(self, tps: Sequence[TP]) -> dict[TP, int]:
+        """End offsets, asked for now."""
+        return cast("dict[TP, int]", await self.call_thread(self._ends_in_thread, tps))
+
+    async def _ends_in_thread(self, tps: Sequence[TP]) -> dict[TP, int]:
+        partitions = {TopicPartition(tp.topic, tp.partition): tp for tp in tps}
+        ends = await self._ensure_consumer().end_offsets(list(partitions))
+        return {partitions[partition]: offset for partition, offset in ends.items()}
+
     async def record_positions(self, positions: Mapping[TP, int]) -> bool:
         """Commit to Kafka for whoever watches the lag; False when that did not work."""
         return cast("bool", await self.call_thread(self._record_in_thread, positions))
@@ -196,6 +205,10 @@ class LaneConsumer(Consumer):
     async def bounds(self, tps: Sequence[TP], since_ms: int | None) -> dict[TP, tuple[int, int, int]]:
         """Earliest, end and look-back offsets of partitions."""
         return await self._thread.bounds(tps, since_ms)
+
+    async def ends(self, tps: Sequence[TP]) -> dict[TP, int]:
+        """End offsets of partitions, as Kafka says when asked."""
+        return await self._thread.ends(tps)
 
     def record_soon(self, positions: Mapping[TP, int]) -> None:
         """Commit with the next periodic commit: once for all partitions, and nothing depends on it."""

@@ -61,6 +61,10 @@ class Tap(Protocol):
         """Records between the positions and the ends of the topics; None when an end is unknown."""
         ...
 
+    async def at_ends(self, positions: Mapping[Topic, int]) -> bool:
+        """Whether Kafka, asked now, has nothing beyond the positions; False when it does not answer."""
+        ...
+
 
 @dataclass(slots=True)
 class Kept:
@@ -110,6 +114,7 @@ class PartitionRunner:
         self._idle_request: float | None = None
         self._ticket = 0
         self._ahead = False
+        self._spoilt = False
 
     # What others call -------------------------------------------------------------------------------------------
 
@@ -223,8 +228,7 @@ class PartitionRunner:
                 await asyncio.sleep(0)  # other partitions share the loop
             elif self._idle_request is not None:
                 watermark, self._idle_request = self._idle_request, None
-                await self._deliver(self.node.idle(watermark))
-                self.closed_through = max(watermark, self.closed_through or watermark)
+                await self._close_idle(watermark)
             else:
                 await self._pause(self._checkpoints.seconds_until_due())
             if self._checkpoints.due(self.node):
@@ -247,6 +251,7 @@ class PartitionRunner:
         prepared = self.node.decode(envelope, latest_ts=time.time() + self._limits.future_skew_seconds)
         spent = time.perf_counter() - started
         if prepared.missing and not await self._load(prepared.missing):
+            self._spoilt = True  # its decoder has given away names that this envelope was to bring
             return  # stopping: the envelope stays unprocessed and its offsets unrecorded
         started = time.perf_counter()
         output = self.node.process(prepared)
@@ -255,6 +260,12 @@ class PartitionRunner:
         await self._deliver(output)
         self.positions[envelope.topic] = envelope.offsets[-1] + 1
         self.progress_at = time.monotonic()
+
+    async def _close_idle(self, watermark: float) -> None:
+        """Close, unless records wait after all: what a fetch said last is old after a pause of ours or of Kafka's."""
+        if await self._tap.at_ends(self.positions) and not self._queue:
+            await self._deliver(self.node.idle(watermark))
+            self.closed_through = max(watermark, self.closed_through or watermark)
 
     async def _load(self, missing: Sequence[bytes]) -> bool:
         while not self._stopping.is_set():
@@ -290,7 +301,7 @@ class PartitionRunner:
         if self._checkpoints.changed and not await self._settle(at_once=True):
             log.warning("partition given up without a checkpoint; its next owner reads again", node=self.name)
             return None
-        return Kept(self._checkpoints.token, self.node, dict(self.positions))
+        return None if self._spoilt else Kept(self._checkpoints.token, self.node, dict(self.positions))
 
     async def _pause(self, seconds: float) -> None:
         """Wait for something to do, at most `seconds`."""

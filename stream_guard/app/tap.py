@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 0.5
+ANSWER_SECONDS = 2.0
 
 
 class LaneTap:
@@ -103,6 +104,16 @@ class LaneTap:
                 return None
             waiting[topic] = max(0, end - positions[topic]) if self._trust_high_watermark else 0
         return waiting
+
+    async def at_ends(self, positions: Mapping[Topic, int]) -> bool:
+        """Whether Kafka, asked now, has nothing beyond the positions; False when it does not answer soon."""
+        if not self._trust_high_watermark:
+            return True
+        try:
+            ends = await asyncio.wait_for(self._lane.ends(list(self._tps.values())), ANSWER_SECONDS)
+        except (KafkaError, TimeoutError):
+            return False
+        return all(positions.get(topic, -1) >= ends[tp] for topic, tp in self._tps.items())
 
     async def _bounds(self, since_ms: int | None) -> Mapping[TP, tuple[int, int, int]]:
         while True:

@@ -25,6 +25,7 @@ class FakeTap:
         self.holds: set[str] = set()
         self.ticket = 0
         self.closed = False
+        self.caught_up = True
         self.recorded: dict[Topic, int] = {}
         self.started_at: dict[Topic, int] = {}
 
@@ -51,6 +52,9 @@ class FakeTap:
 
     def waiting(self, positions: Mapping[Topic, int]) -> Mapping[Topic, int] | None:
         return {topic: len(self.records[topic]) - positions.get(topic, 0) for topic in self.records}
+
+    async def at_ends(self, positions: Mapping[Topic, int]) -> bool:
+        return self.caught_up and not any((self.waiting(positions) or {}).values())
 
 
 class FakeSender:

@@ -225,3 +225,47 @@ async def test_a_queue_that_fills_holds_the_partition_back() -> None:
     assert "queue" not in bench.tap.holds
     await asyncio.sleep(0)
     await bench.stop()
+
+
+class _Closing(CountingNode):
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.closed: list[float] = []
+
+    def idle(self, watermark: float) -> Output:
+        self.closed.append(watermark)
+        return Output(watermark=self.watermark)
+
+
+async def test_nothing_is_closed_for_idleness_while_kafka_may_hold_more() -> None:
+    """After a pause of the process or of the broker, what the last fetch said of the ends is old."""
+    node = _Closing()
+    bench = Bench(MemoryStateStore(), lambda: cast("Node", node), RECORDS)
+    await bench.restored()
+    bench.feed(0, 30)
+    await bench.until(lambda: bench.tap.recorded == {Topic.QUERIES: 30})
+    bench.tap.caught_up = False
+    bench.runner.request_idle(100.0)
+    await asyncio.sleep(0.05)
+    assert node.closed == []
+    assert bench.runner.closed_through is None
+    bench.tap.caught_up = True
+    bench.runner.request_idle(100.0)
+    await bench.until(lambda: bench.runner.closed_through == 100.0)
+    assert node.closed == [100.0]
+    await bench.stop()
+
+
+async def test_a_node_that_decoded_what_it_never_processed_is_not_kept() -> None:
+    """Its decoder names a value only once: the names of the envelope would be missing for ever."""
+    store = MemoryStateStore()
+    bench = Bench(store, counting, RECORDS)
+    await bench.restored()
+    bench.feed(0, 3)
+    await bench.until(lambda: bench.tap.recorded == {Topic.QUERIES: 3})
+    bench.runner.node.counts.clear()  # type: ignore[attr-defined] # a counting node, as if evicted
+    store.away = True
+    bench.feed(3, 6)
+    await bench.until(lambda: bench.health.degraded)
+    store.away = False
+    assert await bench.stop() is None
