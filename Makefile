@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types layers services bench chaos fuzz lock clean
+.PHONY: help demo test check lint format types layers services bench chaos fuzz audit sbom lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -55,6 +55,14 @@ chaos: services ## Break Kafka, Redis, workers and records, and count what that 
 
 fuzz: $(STAMP) ## Fuzz everything that reads bytes for ten minutes; FUZZ_SECONDS=60
 	$(BIN)/python -m tests.fuzz $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS))
+
+audit: $(STAMP) ## Known vulnerabilities of the locked packages; without OSV, that they are what the locks say
+	$(BIN)/python -m tests.security.audit
+
+sbom: $(STAMP) ## The image's packages as CycloneDX, build/sbom.json
+	@mkdir -p build
+	$(BIN)/python -W ignore -m cyclonedx_py requirements deploy/requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --of JSON -o build/sbom.json
 
 lock: $(STAMP) ## Pin all dependencies anew, with hashes
 	$(BIN)/pip-compile $(LOCK_FLAGS) --all-extras --build-deps-for=editable --output-file=requirements.lock pyproject.toml

@@ -1,0 +1,113 @@
+"""`make audit`: known vulnerabilities of the locked packages, or at least that they are what the locks say.
+
+Asks OSV through pip-audit. Where OSV cannot be reached, it checks that every package of both locks is pinned with
+SHA-256 hashes, that this environment holds the locked versions, and that no installed file differs from its record.
+Says which of the two it did; exits with 1 where something is wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import socket
+import subprocess
+import sys
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOCKS = (ROOT / "requirements.lock", ROOT / "deploy" / "requirements.lock")
+SOURCE = ("api.osv.dev", 443)
+REACH_SECONDS = 5.0
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
+NO_RECORD = (".pyc", "RECORD", "direct_url.json", "INSTALLER", "REQUESTED")  # written while installing
+
+
+def normal(name: str) -> str:
+    """A project's name as registries compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Versions by name.
+
+    Raises:
+        ValueError: an entry is not pinned, or has no hash.
+    """
+    found = {}
+    text = re.sub(r"\\\n\s*", " ", lock.read_text())
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        pinned = PIN.match(line)
+        if pinned is None or HASH.search(line) is None:
+            raise ValueError(f"{lock.name}: not pinned with a hash: {line[:80]}")
+        found[normal(pinned[1])] = pinned[2]
+    return found
+
+
+def changed_files(distribution: Distribution) -> tuple[int, list[str]]:
+    """How many files of a package were checked, and which differ from what its wheel recorded."""
+    checked, changed = 0, []
+    for file in distribution.files or ():
+        if file.hash is None or file.hash.mode != "sha256" or file.name.endswith(NO_RECORD):
+            continue
+        path = Path(str(distribution.locate_file(file)))
+        checked += 1
+        digest = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
+        if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != file.hash.value:
+            changed.append(str(file))
+    return checked, changed
+
+
+def verify() -> int:
+    """Check locks and environment; the exit code."""
+    try:
+        locked = [pins(lock) for lock in LOCKS]
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    problems, packages, files = [], 0, 0
+    for distribution in distributions():
+        name = normal(distribution.metadata["Name"])
+        if name not in locked[0]:
+            continue  # the project itself and what installs it
+        packages += 1
+        if distribution.version != locked[0][name]:
+            problems.append(f"{name} {distribution.version} is installed, {locked[0][name]} is locked")
+        checked, changed = changed_files(distribution)
+        files += checked
+        problems += [f"{name}: {file} differs from its record" for file in changed]
+    problems += [f"{name} is locked twice" for name in locked[1] if locked[0].get(name) != locked[1][name]]
+    for problem in problems:
+        sys.stderr.write(f"{problem}\n")
+    sys.stdout.write(
+        f"{SOURCE[0]} is not reachable: no vulnerabilities were looked up. Verified instead: {len(locked[0])} and "
+        f"{len(locked[1])} locked packages have hashes; {packages} installed packages with {files:,} files, "
+        f"{len(problems)} problems\n"
+    )
+    return 1 if problems else 0
+
+
+def reachable() -> bool:
+    """Whether OSV answers at all."""
+    try:
+        with socket.create_connection(SOURCE, REACH_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def main() -> int:
+    """Look vulnerabilities up where that is possible, else verify."""
+    if not reachable():
+        return verify()
+    sys.stdout.write(f"asking {SOURCE[0]} about the packages of {LOCKS[0].name}\n")
+    command = [sys.executable, "-m", "pip_audit", "--requirement", str(LOCKS[0]), "--disable-pip", "--require-hashes"]
+    return subprocess.run([*command, "--vulnerability-service", "osv"], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
