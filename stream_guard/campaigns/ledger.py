@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,7 +107,7 @@ class Ledger:
         for key, member in other.members.items():
             mine = self.members.get(key)
             if mine is None or member.joined_at < mine.joined_at:
-                self.members[key] = member
+                self.members[key] = replace(member)  # from here on the two go their own ways
         for cluster, seen in other.clusters.items():
             self.clusters[cluster] = max(seen, self.clusters.get(cluster, seen))
         self.first_seen = min(self.first_seen, other.first_seen)

@@ -106,12 +106,14 @@ class CampaignsStage:
         touched: set[str] = set()
         for younger, older in matching.merged.items():
             self.ledgers[older].absorb(self.ledgers[younger])
+            self.dirty.add(older)  # also where it is over, and nothing else touches it
             self.ledgers[younger].merged_into = older
             self.ledgers[younger].ended = True
             touched.add(younger)
         for campaign_id, numbers in matching.of_campaign.items():
             parts = self._split(self.ledgers[campaign_id], [groups[number] for number in numbers], epoch, now)
             for ledger, group in parts:
+                self.dirty.add(ledger.campaign_id)
                 if ledger.fired and all(suspicion.resold for suspicion in group):
                     continue  # what is left of a campaign may look like a pool that is resold: it fades
                 self._update(ledger, group, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stream_guard.campaigns import CampaignsStage
@@ -222,3 +224,36 @@ def test_stored_campaigns_come_back_and_go_on_alike() -> None:
 def test_a_campaign_that_cannot_be_read_is_refused(broken: bytes) -> None:
     with pytest.raises(StateError):
         CampaignsStage(POLICY).load(broken)
+
+
+def resold(value: int, names: list[str], now: float) -> Suspicion:
+    return replace(suspicion(value, names, now=now), resold=True)
+
+
+def test_what_an_ended_campaign_takes_over_is_stored_too() -> None:
+    stage, stored = CampaignsStage(POLICY), dict[bytes, bytes | None]()
+    for number in range(4):
+        step(stage, number, suspicion(1, keys("a")))
+    later = START + 2 * POLICY.campaigns.resolve_after_seconds
+    stage.apply(4_000, later, [bundle(4_000, resold(2, keys("b"), later))])
+    (old, young) = stage.finished()
+    stored.update(stage.dump(stage.dirty))
+    stage.dirty.clear()
+    both = keys("a") + keys("b")
+    stage.apply(4_010, later + 600.0, [bundle(4_010, resold(1, both, later), resold(2, both, later))])
+    assert stage.ledgers[young.campaign_id].merged_into == old.campaign_id
+    stored.update(stage.dump(stage.dirty))
+    assert stored == stage.dump(stage.ledgers)
+
+
+def test_campaigns_that_became_one_share_no_member_books() -> None:
+    """Or the younger one's record would go on changing until the next restart, and stop then."""
+    stage = CampaignsStage(POLICY)
+    for number in range(4):
+        step(stage, number, suspicion(1, keys("a")), suspicion(2, keys("b")))
+    step(stage, 4, suspicion(1, keys("a") + keys("b")), suspicion(2, keys("a") + keys("b")))
+    (younger,) = [ledger for ledger in stage.ledgers.values() if ledger.merged_into is not None]
+    older = stage.ledgers[younger.merged_into or ""]
+    shared = younger.members.keys() & older.members.keys()
+    assert shared
+    assert not [key for key in shared if younger.members[key] is older.members[key]]
