@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stream_guard.settings import RedisServer
 
 CONNECTIONS = 16
+Client = Redis  # for those who hold one and must not import redis themselves
 
 
 def connect(server: RedisServer) -> Redis:

@@ -13,8 +13,10 @@ its full length later instead of none. Gateways trust the key's life, not `expir
 `observe` write nothing. Of two decisions about one account the one with the later `at` holds the key; when it ends, the
 other one returns, if this worker knows of it, else with its next renewal.
 
-Beside them, for our own use: `sg:{tenant}:limit-keys:<decision_id>`, the set of keys that a decision wrote, and
-`sg:{tenant}:limit-ended:<decision_id>`, which keeps a replay from bringing an ended decision back.
+Beside them, for our own use: `sg:{tenant}:limit-keys:<decision_id>`, the set of keys that a decision wrote,
+`sg:{tenant}:limit-ended:<decision_id>`, which keeps a replay from bringing an ended decision back, and for gateways
+that keep all limits in memory (`redis_mirror`) `sg:{tenant}:limit-index`, the keys by when they end in milliseconds of
+Redis' clock, and `sg:{tenant}:limit-revision`, which grows with every change.
 """
 
 from __future__ import annotations
@@ -42,27 +44,40 @@ KEYS_A_CALL: Final = 500
 ENDED_SECONDS: Final = 7 * 86_400
 _ENDS: Final = (DecisionStatus.RELEASED, DecisionStatus.EXPIRED)
 
-# KEYS: keys of the decision, mark of its end, limit keys. ARGV: time to live in ms, value, `at`, decision.
+# KEYS: keys of the decision, mark of its end, index, revision, limit keys.
+# ARGV: time to live in ms, value, `at`, decision.
 SET_LIMITS: Final = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-for i = 3, #KEYS do
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 5, #KEYS do
   local held = redis.call('GET', KEYS[i])
   local newer = held and string.sub(held, 1, #ARGV[4]) ~= ARGV[4]
     and (string.match(held, '"at":"([^"]*)"') or '') > ARGV[3]
-  if not newer then redis.call('SET', KEYS[i], ARGV[2], 'PX', ARGV[1]) end
+  if not newer then
+    redis.call('SET', KEYS[i], ARGV[2], 'PX', ARGV[1])
+    redis.call('ZADD', KEYS[3], now + ARGV[1], KEYS[i])
+  end
   redis.call('SADD', KEYS[1], KEYS[i])
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+redis.call('INCR', KEYS[4])
 return 1
 """
 
-# KEYS: keys of the decision, mark of its end, limit keys. ARGV: decision, seconds to keep the mark (0 = not ended).
+# KEYS: keys of the decision, mark of its end, index, revision, limit keys.
+# ARGV: decision, seconds to keep the mark (0 = not ended).
 DELETE_LIMITS: Final = """
-for i = 3, #KEYS do
+for i = 5, #KEYS do
   local held = redis.call('GET', KEYS[i])
-  if held and string.sub(held, 1, #ARGV[1]) == ARGV[1] then redis.call('UNLINK', KEYS[i]) end
+  if held and string.sub(held, 1, #ARGV[1]) == ARGV[1] then
+    redis.call('UNLINK', KEYS[i])
+    redis.call('ZREM', KEYS[3], KEYS[i])
+  end
   redis.call('SREM', KEYS[1], KEYS[i])
 end
+redis.call('INCR', KEYS[4])
 if ARGV[2] ~= '0' then redis.call('SET', KEYS[2], '1', 'EX', ARGV[2]) end
 return 1
 """
@@ -204,6 +219,12 @@ def limit_value(decision: Decision) -> bytes:
     )
 
 
+def index_keys(tenant: str) -> tuple[bytes, bytes]:
+    """Where a tenant's limit keys are listed, and the number that grows with every change."""
+    prefix = f"sg:{tag(tenant)}:limit-"
+    return f"{prefix}index".encode(), f"{prefix}revision".encode()
+
+
 def _own_keys(decision: Decision) -> tuple[bytes, bytes]:
     prefix = f"sg:{tag(decision.tenant)}:limit-"
     return f"{prefix}keys:{decision.decision_id}".encode(), f"{prefix}ended:{decision.decision_id}".encode()
@@ -222,7 +243,7 @@ def _calls(step: _Step) -> Iterator[tuple[str, list[bytes], list[bytes | str | i
     decision = step.decision
     ended = decision.status in _ENDS
     for start in range(0, max(len(step.keys), 1), KEYS_A_CALL):
-        keys = [*_own_keys(decision), *step.keys[start : start + KEYS_A_CALL]]
+        keys = [*_own_keys(decision), *index_keys(decision.tenant), *step.keys[start : start + KEYS_A_CALL]]
         if step.ttl_ms:
             yield SET_LIMITS, keys, [step.ttl_ms, limit_value(decision), time_text(decision.at), _mark(decision)]
         else:

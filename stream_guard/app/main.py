@@ -6,10 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
 from stream_guard.adapters.kafka_records import KafkaRecords
 from stream_guard.adapters.prometheus import Metrics
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KillSwitch
+from stream_guard.adapters.redis_enforcers import Reconciler
 from stream_guard.adapters.redis_limits import RedisLimits
 from stream_guard.adapters.redis_registry import RedisRegistry, RegistrySink
 from stream_guard.adapters.topics import TopicAdmin, plan_topics, require
@@ -58,6 +60,7 @@ def product_worker(settings: Settings, policy: Policy) -> Worker:
         beside=[
             lambda: serve(application, settings.web.host, settings.web.port),
             lambda: kill_switch.watch(metrics.kill_switch),
+            lambda: Reconciler(client).watch(EnforcerMetrics(metrics.registry).observe),
         ],
         afterwards=[records.aclose, client.aclose],
     )

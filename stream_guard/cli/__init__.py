@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "simulate": ("simulate", "Write labelled traffic of a scenario to a file."),
     "evaluate": ("evaluate", "Simulate, replay and score against the truth."),
     "worker": ("worker", "Run the worker."),
+    "gateway": ("gateway", "Answer Envoy from the decisions in force."),
     "topics": ("topics", "Create what topics are missing and verify the rest."),
     "check": ("check", "Validate the configuration and reach every service."),
     "campaigns": (_OPERATE, "List campaigns, or show one with its evidence and members."),

@@ -17,7 +17,7 @@ DONE: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
-_EXTRA_OF: Final = {"demo": "embedded"}
+_EXTRA_OF: Final = {"demo": "embedded", "gateway": "envoy"}
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
 from stream_guard.adapters.prometheus import Metrics
 from stream_guard.settings import PREFIX, Settings
 
@@ -26,7 +27,7 @@ DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"topics", "demo-traffic"}
-LABELS = {
+LABELS = {"kind",
     "action", "instance", "job", "le", "reason", "scope", "severity", "signal", "simulated", "stage", "status", "topic",
     "verdict", "version",
 }  # fmt: skip
@@ -210,9 +211,9 @@ def dashboard_expressions(path: Path) -> list[str]:
 
 def known_metrics() -> set[str]:
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
-    return {
-        family.name + suffix for family in Metrics().registry.collect() for suffix in suffixes.get(family.type, ("",))
-    }
+    registry = Metrics().registry
+    EnforcerMetrics(registry)
+    return {family.name + suffix for family in registry.collect() for suffix in suffixes.get(family.type, ("",))}
 
 
 def expressions() -> list[str]:
