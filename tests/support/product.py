@@ -17,7 +17,7 @@ from stream_guard.ports import Topic
 from tests.support.cluster import PRODUCT, ROOT, Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from stream_guard.records import Campaign
@@ -59,16 +59,27 @@ def replayed(lines: Sequence[bytes]) -> Outcome:
     return Outcome(_counts(pipeline._accounts.table), outline(pipeline.finished()))
 
 
-def found(cluster: Cluster) -> Outcome:
-    """What the cluster stored."""
-    table = AccountTable()
-    for key, state in cluster.lazy_states("accounts", Topic.QUERIES).items():
-        if key.startswith(b"a"):  # the others are windows of duplicates
-            table.load(state)
+def as_stored(data: bytes) -> bytes:
+    """A state as it is."""
+    return data
+
+
+def found(cluster: Cluster, read: Callable[[bytes], bytes] = as_stored) -> Outcome:
+    """What the cluster stored, each state through `read`."""
     node = campaigns_node(0, policy=Policy(), sources=cluster.settings.partitions.deltas)
     meta = cluster.redis.hget(f"sg:{{{cluster.group}:campaigns:0}}:meta", "meta")
-    node.restore(meta, cluster.eager_states("campaigns", Topic.SUSPICIONS))  # type: ignore[arg-type] # redis-py cannot know that it is bytes
-    return Outcome(_counts(table), outline(node.desk.finished()))
+    states = {key: read(state) for key, state in cluster.eager_states("campaigns", Topic.SUSPICIONS).items()}
+    node.restore(read(meta), states)  # type: ignore[arg-type] # redis-py cannot know that it is bytes
+    return Outcome(counted(cluster.lazy_states("accounts", Topic.QUERIES), read), outline(node.desk.finished()))
+
+
+def counted(states: Mapping[bytes, bytes], read: Callable[[bytes], bytes] = as_stored) -> dict[str, tuple[int, float]]:
+    """Events and output tokens by account, from stored states."""
+    table = AccountTable()
+    for key, state in states.items():
+        if key.startswith(b"a"):  # the others are windows of duplicates
+            table.load(read(state))
+    return _counts(table)
 
 
 def _counts(table: AccountTable) -> dict[str, tuple[int, float]]:
