@@ -33,11 +33,19 @@ class WatermarkBoard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far one partition is: event time seen, and wall-clock times at which it fell idle and was written."""
+    """How far one partition is: event time seen, and when it fell idle and was written, in seconds of its own clock.
+
+    Clocks of workers differ and may be set, so a reader uses only the time between the two: see `heard`.
+    """
 
     seen: float | None
     idle_since: float | None
     at: float
+
+    def heard(self, at: float) -> Mark:
+        """The same on the reader's clock, on which it was written at `at`."""
+        idle_since = None if self.idle_since is None else at - max(0.0, self.at - self.idle_since)
+        return Mark(self.seen, idle_since, at)
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -81,7 +89,7 @@ def pace(marks: Mapping[str, Mark], expected: int, now: float, pacing: Pacing) -
     Args:
         marks: by node name.
         expected: number of paced partitions that exist.
-        now: wall clock, as in the marks.
+        now: the reader's clock, as in the marks.
         pacing: the limits.
     """
     seen = [mark.seen for mark in marks.values() if mark.seen is not None]

@@ -48,6 +48,7 @@ class Pacer:
         self._partitions, self._paced, self._expected = partitions, paced_stages, expected
         self._board, self._pacing, self._metrics = board, pacing, metrics
         self._marks: dict[str, Mark] = {}
+        self._last: dict[str, bytes] = {}
         self._drained_since: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -58,7 +59,7 @@ class Pacer:
 
     async def tick(self) -> None:
         """One round: marks out, marks in, consequences."""
-        now = time.time()
+        now = time.monotonic()
         mine = {
             runner.name: self._mark(runner, now)
             for (stage, _), runner in self._partitions.runners.items()
@@ -69,7 +70,7 @@ class Pacer:
             theirs = await self._board.exchange({name: mark.encode() for name, mark in mine.items()})
         except StateUnavailableError:
             theirs = {}
-        self._read(theirs, mine)
+        self._read(theirs, mine, now)
         wanted = pace(self._marks, self._expected, now, self._pacing)
         for unit, runner in list(self._partitions.runners.items()):
             if unit[0] in self._paced and runner.name in mine:
@@ -81,7 +82,7 @@ class Pacer:
         self._metrics.degraded(self._partitions.health.degraded)
 
     def _mark(self, runner: PartitionRunner, now: float) -> Mark:
-        silent = time.monotonic() - runner.progress_at
+        silent = now - runner.progress_at
         idle_since = None
         if runner.drained and silent >= self._pacing.idle_seconds:
             idle_since = self._drained_since.setdefault(runner.name, now)
@@ -89,11 +90,14 @@ class Pacer:
             self._drained_since.pop(runner.name, None)
         return Mark(runner.node.watermark, idle_since, now)
 
-    def _read(self, theirs: Mapping[str, bytes], mine: Mapping[str, Mark]) -> None:
+    def _read(self, theirs: Mapping[str, bytes], mine: Mapping[str, Mark], now: float) -> None:
+        """A mark is as old as the time since it last changed: whatever the clocks of others say."""
         for name, data in theirs.items():
             mark = Mark.decode(data)
-            if mark is not None and name not in mine:
-                self._marks[name] = mark
+            if mark is None or name in mine or self._last.get(name) == data:
+                continue
+            self._last[name] = data
+            self._marks[name] = mark.heard(now)
 
     def _apply(
         self, runner: PartitionRunner, mark: Mark, idle_through: float | None, wait_beyond: float | None

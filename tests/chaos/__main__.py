@@ -44,6 +44,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", default="", help="only these, separated by commas")
     parser.add_argument("--quick", action="store_true", help="no undisturbed run, so nothing is said about memory")
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--keep", type=Path, help="keep the workers' logs in this directory")
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it complains about the faults
@@ -63,9 +64,9 @@ def main() -> int:
             )
         shutil.rmtree(directory, ignore_errors=True)
     result = summary(reports, options.seed) | {"seconds": round(time.monotonic() - started)}
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
-    _say(f"\n{table(result)}\n{OUT.relative_to(ROOT)} written after {result['seconds']} s")
+    options.out.parent.mkdir(exist_ok=True)
+    options.out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    _say(f"\n{table(result)}\n{options.out} written after {result['seconds']} s")
     return 1 if result["mismatches"] or result["alerts_lost"] or result["alerts_doubled"] else 0
 
 

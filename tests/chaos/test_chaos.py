@@ -18,6 +18,7 @@ from tests.support.cluster import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 KEY = ("alr_1", "2026-01-01T00:00:00.000Z", "firing")
 ALERT = b'{"alert_id":"alr_1","at":"2026-01-01T00:00:00.000Z","status":"firing","members":3}'
@@ -67,12 +68,13 @@ def test_a_seed_disturbs_the_records_always_in_the_same_way() -> None:
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_a_few_faults_change_nothing() -> None:
+def test_a_few_faults_change_nothing(tmp_path: Path) -> None:
     """`make chaos` is the long one."""
     command = [sys.executable, "-m", "tests.chaos", "--quick", "--faults", "6", "--events", "25000", "--seed", "5"]
+    command += ["--out", str(tmp_path / "chaos.json")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=480, check=False)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-2_000:]
-    found = msgspec.json.decode((ROOT / "build" / "chaos.json").read_bytes())
+    found = msgspec.json.decode((tmp_path / "chaos.json").read_bytes())
     assert found["faults"] == 6
     assert found["mismatches"] == found["alerts_lost"] == found["alerts_doubled"] == 0
     assert found["events"] > 15_000

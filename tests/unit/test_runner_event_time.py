@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
 from stream_guard.app.event_time import Mark, Pace, Pacing, pace
+from stream_guard.app.health import NullMetrics
+from stream_guard.app.pacer import Pacer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stream_guard.app.partitions import Partitions
 
 PACING = Pacing(idle_seconds=2.0, idle_close_seconds=5.0, max_lead_seconds=600.0, lateness_seconds=5.0)
 NOW = 1_000.0
@@ -39,3 +51,39 @@ def test_marks_survive_the_board() -> None:
     assert Mark.decode(mark.encode()) == mark
     for rubbish in (b"", b"{}", b"[1]", b'["a",null,1]', b"[1,2,null]"):
         assert Mark.decode(rubbish) is None
+
+
+class _Board:
+    """What another worker wrote, on a clock of its own."""
+
+    def __init__(self) -> None:
+        self.marks: dict[str, bytes] = {}
+
+    async def exchange(self, mine: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        return {**self.marks, **mine}
+
+
+@pytest.mark.parametrize("skew_seconds", [-86_400.0, -31.0, 0.0, 31.0, 86_400.0])
+async def test_clocks_of_other_workers_may_be_wrong(skew_seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark is fresh while it changes, and idle for as long as its writer says."""
+    clock = [NOW]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    board, idle = _Board(), SimpleNamespace(runners={}, health=SimpleNamespace(nodes={}, degraded=False))
+    pacer = Pacer(
+        cast("Partitions", idle),
+        paced_stages=frozenset({"accounts"}),
+        expected=1,
+        board=board,
+        pacing=PACING,
+        metrics=NullMetrics(),
+    )
+    for second in range(9):
+        clock[0] = NOW + second
+        theirs = clock[0] + skew_seconds
+        board.marks["accounts:0"] = Mark(5_000.0, theirs - second, theirs).encode()
+        await pacer.tick()
+        assert pacer._marks["accounts:0"] == Mark(5_000.0, NOW, clock[0])
+    assert pace(pacer._marks, 1, clock[0], PACING) == Pace(5_010.0, None)
+    clock[0] += 31.0  # its worker has died
+    await pacer.tick()
+    assert pace(pacer._marks, 1, clock[0], PACING) == Pace(4_995.0, None)
