@@ -167,7 +167,7 @@ class ClustersNode:
                     self.stage.store.load(state)
                 elif key[:1] == b"n":
                     name = state.decode("utf-8", "surrogatepass")
-                    self.stage.remember({(int(key[1:3]), int(key[3:], 16)): name})
+                    self.stage.remember({_named(key): name})
                 elif key[:1] == b"p":
                     self.stage.load_population(key[1:].decode("utf-8", "surrogatepass"), state)
             except (StateError, ValueError):  # a key or a name that is none
@@ -183,3 +183,15 @@ class ClustersNode:
                 self._aligner.load(meta)
             except StateError:
                 self._cold_starts += 1
+
+
+def _named(key: bytes) -> tuple[int, int]:
+    """Kind and value that a stored name belongs to.
+
+    Raises:
+        ValueError: the key of no name.
+    """
+    kind, value = int(key[1:3]), int(key[3:], 16)
+    if not 0 <= value < 1 << 32 or b"n%02d%08x" % (kind, value) != key:
+        raise ValueError("the key of no name")
+    return kind, value

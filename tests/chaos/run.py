@@ -36,7 +36,7 @@ class Plan:
 
     Attributes:
         name: of the run; also of its directory.
-        events: about how many records to send.
+        events: least number of records to send.
         faults: kinds, in their order.
         seed: of the records and of everything that the faults choose.
     """

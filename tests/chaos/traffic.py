@@ -89,13 +89,16 @@ STREAM_FAULTS: dict[str, Callable[[list[Pair], int, random.Random], None]] = {
 
 
 def simulated(events: int, seed: int) -> list[Pair]:
-    """About so many records of the demo's scenario: honest accounts, and one campaign of 200."""
+    """At least so many records of the demo's scenario: honest accounts, and one campaign of 200."""
     accounts = ACCOUNTS if events >= PER_SCALE + FIXED else FEW_ACCOUNTS
     scale = max(1.0, (events - FIXED) / PER_SCALE)
-    rows = simulate("demo", seed=seed, days=DAYS, background_accounts=accounts, background_scale=scale).records
     encode = msgspec.json.Encoder().encode
-    queries: list[dict[str, Any]] = [row for row in rows if row.get("type", "query") == "query"]
-    return [(str(row["account_id"]), encode(row)) for row in queries]
+    while True:
+        rows = simulate("demo", seed=seed, days=DAYS, background_accounts=accounts, background_scale=scale).records
+        queries: list[dict[str, Any]] = [row for row in rows if row.get("type", "query") == "query"]
+        if len(queries) >= events:
+            return [(str(row["account_id"]), encode(row)) for row in queries]
+        scale *= 1.05 * events / len(queries)
 
 
 def disturbed(pairs: list[Pair], faults: Sequence[str], generator: random.Random) -> list[str]:

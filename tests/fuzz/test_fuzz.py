@@ -23,3 +23,15 @@ def test_no_input_crashes(name: str) -> None:
     found = fuzz(name, SECONDS, seed=1)
     assert found["crashes"] == 0
     assert found["executions"] > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("bundles", b"(\xb5/\xfd\xe4\xd4\x97t{\xff\xff\xff\xff"),  # a frame that claims to hold petabytes
+        ("stored", b"p\xf2defaul\nx"),
+        ("stored", b"n03" + b"c" * 17 + b"\nDD77"),
+    ],
+)
+def test_what_crashed_once_is_refused(name: str, data: bytes) -> None:
+    TARGETS[name](data)
