@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/chaos.md", "docs/fuzz.md")
 CODE = re.compile(r"`([^`\n]+)`")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SUFFIXES = (".py", ".md", ".toml", ".yml", ".json", ".sh", ".lock", "/")
@@ -35,6 +35,10 @@ WRITTEN = {
     "policy.toml",
     "FILE.truth.json",
     "build/bench.json",
+    "build/chaos.json",
+    "build/fuzz.json",
+    "build/fuzz/",
+    "build/sbom.json",
 }
 
 
