@@ -28,8 +28,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"topics", "demo-traffic"}
 LABELS = {"kind",
-    "action", "instance", "job", "le", "reason", "scope", "severity", "signal", "simulated", "stage", "status", "topic",
-    "verdict", "version",
+    "action", "instance", "job", "kind", "le", "reason", "scope", "severity", "signal", "simulated", "stage", "status",
+    "topic", "verdict", "version",
 }  # fmt: skip
 
 services = pytest.mark.parametrize("name", sorted(SERVICES))
