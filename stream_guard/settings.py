@@ -116,6 +116,12 @@ class Web(_Group):
     operate_token: SecretStr | None = None
 
 
+class Notify(_Group):
+    """Whom to tell about alerts: a file of targets, see docs/notifications.md."""
+
+    targets: Path | None = None
+
+
 class Log(_Group):
     """Logging."""
 
@@ -177,6 +183,7 @@ class Settings(BaseSettings):
     partitions: Partitions = Partitions()
     runtime: Runtime = Runtime()
     web: Web = Web()
+    notify: Notify = Notify()
     log: Log = Log()
     policy: Path | None = None
 

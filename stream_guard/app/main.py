@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
 from stream_guard.adapters.kafka_records import KafkaRecords
+from stream_guard.adapters.notify import load_targets, make_notifier
+from stream_guard.adapters.notify.metrics import PrometheusNotify
 from stream_guard.adapters.prometheus import Metrics
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KillSwitch
@@ -47,6 +49,8 @@ def product_worker(settings: Settings, policy: Policy) -> Worker:
     )
     kill_switch, registry = KillSwitch(client), RedisRegistry(client)
     records = KafkaRecords(settings)
+    targets = load_targets(settings.notify.targets)
+    notifier = make_notifier(settings, client, targets, PrometheusNotify(metrics.registry, targets))
     application = make_web(
         health, metrics, Operations(registry, kill_switch, records, time.time), access_tokens(settings.web)
     )
@@ -60,6 +64,7 @@ def product_worker(settings: Settings, policy: Policy) -> Worker:
         beside=[
             lambda: serve(application, settings.web.host, settings.web.port),
             lambda: kill_switch.watch(metrics.kill_switch),
+            *([notifier.run] if notifier is not None else []),
             lambda: Reconciler(client).watch(EnforcerMetrics(metrics.registry).observe),
         ],
         afterwards=[records.aclose, client.aclose],

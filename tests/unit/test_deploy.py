@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
+from stream_guard.adapters.notify.metrics import PrometheusNotify
 from stream_guard.adapters.prometheus import Metrics
 from stream_guard.settings import PREFIX, Settings
 
@@ -27,9 +28,9 @@ DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"topics", "demo-traffic"}
-LABELS = {"kind",
-    "action", "instance", "job", "kind", "le", "reason", "scope", "severity", "signal", "simulated", "stage", "status",
-    "topic", "verdict", "version",
+LABELS = {
+    "action", "instance", "job", "kind", "le", "reason", "scope", "severity", "signal", "simulated", "stage", "state",
+    "status", "target", "topic", "verdict", "version",
 }  # fmt: skip
 
 services = pytest.mark.parametrize("name", sorted(SERVICES))
@@ -213,6 +214,7 @@ def known_metrics() -> set[str]:
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
     registry = Metrics().registry
     EnforcerMetrics(registry)
+    PrometheusNotify(registry)
     return {family.name + suffix for family in registry.collect() for suffix in suffixes.get(family.type, ("",))}
 
 
