@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types layers services bench chaos fuzz audit sbom lock clean
+.PHONY: help demo test check lint format types layers services e2e bench chaos fuzz audit sbom lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -45,6 +45,9 @@ layers: $(STAMP) ## Who may import whom: import-linter
 
 services: $(STAMP) ## Install the servers and tools that the tests start
 	sh tests/install.sh
+
+e2e: services ## The whole story on real parts, to build/e2e.json and build/screenshots; about two minutes
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e
 
 bench: services ## Time the worker against a bare loop and a naive detector, about 5 minutes; EVENTS=250000
 	$(BIN)/python -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(BENCH_FLAGS)

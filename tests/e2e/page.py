@@ -1,0 +1,65 @@
+"""The console in a real Chromium, used as a person does: a link, buttons by their names, a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAIT_SECONDS = 10.0
+
+
+class Page:
+    """One browser window of 1,280 by 900 pixels.
+
+    Args:
+        directory: where screenshots go.
+        profile: an empty directory for the browser.
+    """
+
+    def __init__(self, directory: Path, profile: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        options = webdriver.ChromeOptions()
+        for argument in (
+            "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,900",
+            f"--user-data-dir={profile}",
+        ):  # fmt: skip
+            options.add_argument(argument)
+        options.binary_location = "/usr/bin/chromium"
+        self._browser = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._browser.quit()
+
+    def open(self, url: str, expected: str, screenshot: str) -> None:
+        """Open a page, wait for a text on it, and keep a screenshot either way."""
+        self._browser.get(url)
+        try:
+            self._wait(lambda: expected in self._browser.find_element(By.TAG_NAME, "body").text, expected)
+        finally:
+            self._browser.save_screenshot(str(self._directory / f"{screenshot}.png"))
+
+    def press(self, name: str, reason: str, screenshot: str) -> None:
+        """Give a reason where the button's form asks for one, and press the button of that name."""
+        button = next(
+            (found for found in self._browser.find_elements(By.TAG_NAME, "button") if name in found.text.casefold()),
+            None,
+        )
+        if button is None:
+            raise LookupError(f"no button {name!r}")
+        for field in button.find_elements(By.XPATH, "ancestor::form//*[@name='reason']"):
+            field.send_keys(reason)
+        button.click()
+        self._browser.save_screenshot(str(self._directory / f"{screenshot}.png"))
+
+    def _wait(self, check: object, what: str) -> None:
+        WebDriverWait(self._browser, WAIT_SECONDS).until(lambda _: check(), f"no {what!r} on the page")  # type: ignore[operator] # a callable
