@@ -26,14 +26,18 @@ Unit = tuple[int, int]  # index of the stage, partition
 class StageAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # as above
     """Deals whole stages' partitions, one unit at a time; every member must run the same stages.
 
+    A broker that has just started may know no topics yet. Dealing what it knows would leave every member with nothing,
+    for good: nobody joins again because of it. So what it does not know is taken to be as configured.
+
     Args:
-        stages: real topic names by stage, in one order for all members.
+        stages: real topic names by stage with their configured numbers of partitions, in one order for all members.
     """
 
     name = "stream-guard-stages"
 
-    def __init__(self, stages: Sequence[Sequence[str]]) -> None:
+    def __init__(self, stages: Sequence[Mapping[str, int]]) -> None:
         self._stages = [list(topics) for topics in stages]
+        self._configured = {topic: count for topics in stages for topic, count in topics.items()}
         self._owned: list[Unit] = []
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
@@ -53,10 +57,10 @@ class StageAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # as above
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """Deal every unit to a member."""
-        counts = [
-            max((len(cluster.partitions_for_topic(topic) or ()) for topic in topics), default=0)
-            for topics in self._stages
-        ]
+        known = {
+            topic: set(cluster.partitions_for_topic(topic) or range(count)) for topic, count in self._configured.items()
+        }
+        counts = [max((len(known[topic]) for topic in topics), default=0) for topics in self._stages]
         units = [(index, partition) for index, count in enumerate(counts) for partition in range(count)]
         previous = {member: _owned(metadata.user_data) for member, metadata in members.items()}
         dealt = deal(units, previous)
@@ -65,7 +69,7 @@ class StageAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # as above
             by_topic: dict[str, list[int]] = {}
             for index, partition in member_units:
                 for topic in self._stages[index]:
-                    if partition in (cluster.partitions_for_topic(topic) or ()):
+                    if partition in known[topic]:
                         by_topic.setdefault(topic, []).append(partition)
             answer[member] = ConsumerProtocolMemberAssignment(0, sorted(by_topic.items()), b"")
         return answer

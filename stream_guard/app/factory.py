@@ -76,7 +76,9 @@ def make_app(settings: Settings, stages: Sequence[Stage]) -> GuardApp:
         web_enabled=False,
         autodiscover=False,
     )
-    app.assignor_for_lane = StageAssignor([[settings.topic_name(topic) for topic in stage.topics] for stage in stages])
+    app.assignor_for_lane = StageAssignor(
+        [{settings.topic_name(topic): settings.topic_partitions(topic) for topic in stage.topics} for stage in stages]
+    )
     return app
 
 
