@@ -28,6 +28,8 @@ class Proxy:
         assert self._ready.wait(10), "the proxy does not start"
 
     def stop(self) -> None:
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 

@@ -79,8 +79,10 @@ class World:
         self._supervisor.start()
 
     def stop(self) -> None:
+        """End everything, also when not everything has started."""
         self._stopping.set()
-        self._supervisor.join(10)
+        if self._supervisor.is_alive():
+            self._supervisor.join(10)
         for slot in self.slots:
             self.stop_worker(slot)
         self.proxy.stop()
