@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS: Final = 0.25
 STALE_SECONDS: Final = 2.0
-RESYNC_SECONDS: Final = 10.0  # finds what was deleted by hand
+RESYNC_SECONDS: Final = 60.0  # finds what was deleted by hand
 MAX_TENANTS: Final = 1_000
-_KEYS_A_READ: Final = 1_000
+_KEYS_A_READ: Final = 100  # requests wait while an answer is taken apart
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -137,12 +137,17 @@ class LimitMirror:
         with answering():
             seconds, micros = await self._client.time()
             redis_ms, now = seconds * 1_000 + micros // 1_000, self._monotonic()
-            listed: Any = await self._client.zrangebyscore(index, redis_ms, "+inf", withscores=True)
-            accounts = [(key, ends) for key, ends in listed if key.startswith(prefix)]
-            for start in range(0, len(accounts), _KEYS_A_READ):
-                part = accounts[start : start + _KEYS_A_READ]
-                held: Any = await self._client.mget([key for key, _ in part])
-                for (key, ends), value in zip(part, held, strict=True):
+            offset = 0
+            while True:  # what changes meanwhile changes the revision, too, and is read again
+                page: Any = await self._client.zrangebyscore(
+                    index, redis_ms, "+inf", start=offset, num=_KEYS_A_READ, withscores=True
+                )
+                if not page:
+                    break
+                offset += len(page)
+                accounts = [(key, ends) for key, ends in page if key.startswith(prefix)]
+                held: Any = await self._client.mget([key for key, _ in accounts]) if accounts else []
+                for (key, ends), value in zip(accounts, held, strict=True):
                     if value is None:
                         continue
                     if value not in values:  # thousands of members share one value

@@ -20,7 +20,7 @@ import structlog
 from stream_guard.adapters.redis_budget import Budgets
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_enforcers import REPORT_SECONDS, Enforcers
-from stream_guard.adapters.redis_mirror import REFRESH_SECONDS, LimitMirror
+from stream_guard.adapters.redis_mirror import REFRESH_SECONDS, Limit, LimitMirror
 from stream_guard.errors import StateUnavailableError
 from stream_guard.records import DEFAULT_TENANT, Action
 
@@ -151,22 +151,31 @@ class Gate:
 
     async def check(self, account_id: str, tenant: str = DEFAULT_TENANT) -> Answer:
         """Whether a request of an account may pass. Never raises; waits for `budget_timeout_seconds` at most."""
-        if not 0 < len(account_id) <= MAX_ID or len(tenant) > MAX_ID:
-            return PASS
-        limit = self._mirror.find(tenant, account_id)
+        found = self.look(account_id, tenant)
+        return found if isinstance(found, Answer) else await self.spend(account_id, tenant, found)
+
+    def look(self, account_id: str, tenant: str = DEFAULT_TENANT) -> Answer | Limit:
+        """The answer where it needs no budget, else the limit to `spend`. No I/O."""
+        known = 0 < len(account_id) <= MAX_ID and len(tenant) <= MAX_ID
+        limit = self._mirror.find(tenant, account_id) if known else None
         if limit is None:
             self.counts.passed += 1
             return PASS
         if limit.action is Action.SUSPEND_REQUEST:
             self.counts.refused += 1
             return Answer(FORBIDDEN, limit.decision_id, limit.action)
-        wait = 0.0
         if limit.action in {Action.SLOW, Action.LIMIT}:
-            try:
-                wait = await self._budgets.spend(tenant, account_id, limit)
-            except StateUnavailableError:
-                self.counts.failed_open += 1
-                return PASS
+            return limit
+        self.counts.passed += 1
+        return Answer(0, limit.decision_id, limit.action)
+
+    async def spend(self, account_id: str, tenant: str, limit: Limit) -> Answer:
+        """Take the request from the budget that `limit` names."""
+        try:
+            wait = await self._budgets.spend(tenant, account_id, limit)
+        except StateUnavailableError:
+            self.counts.failed_open += 1
+            return PASS
         if wait > 0.0:
             self.counts.refused += 1
             return Answer(TOO_MANY, limit.decision_id, limit.action, wait)

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import grpc
 import structlog
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption  # type: ignore[import-untyped] # no types
-from envoy.service.auth.v3 import (  # type: ignore[import-untyped] # no types
-    external_auth_pb2,
-    external_auth_pb2_grpc,
-)
-from envoy.service.ratelimit.v3 import rls_pb2, rls_pb2_grpc  # type: ignore[import-untyped] # no types
+from envoy.service.auth.v3 import external_auth_pb2  # type: ignore[import-untyped] # no types
+from envoy.service.ratelimit.v3 import rls_pb2  # type: ignore[import-untyped] # no types
 from google.rpc import code_pb2  # type: ignore[import-untyped] # no types
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # no types
 
 from stream_guard.errors import ServiceUnavailableError
+from stream_guard.gateway.client import Answer
+from stream_guard.gateway.http2 import GrpcConnection
 from stream_guard.records import DEFAULT_TENANT
 
 if TYPE_CHECKING:
-    from stream_guard.gateway.client import Answer, Gate
+    from collections.abc import Awaitable, Callable
+
+    from stream_guard.gateway.client import Gate
 
 log = structlog.get_logger(__name__)
 
@@ -34,65 +35,61 @@ ACCOUNT_ENTRY: Final = "account_id"
 TENANT_ENTRY: Final = "tenant"
 ACCOUNT_HEADER: Final = "x-account-id"
 TENANT_HEADER: Final = "x-tenant"
-STOP_SECONDS: Final = 2.0
 _RESPONSE: Final = rls_pb2.RateLimitResponse
-_PASSED: Final = _RESPONSE(overall_code=_RESPONSE.OK)
-_GRANTED: Final = external_auth_pb2.CheckResponse(status=Status(code=code_pb2.OK))
+_PASSED: Final = bytes(_RESPONSE(overall_code=_RESPONSE.OK).SerializeToString())
+_GRANTED: Final = bytes(external_auth_pb2.CheckResponse(status=Status(code=code_pb2.OK)).SerializeToString())
 
 
-class RateLimitService(rls_pb2_grpc.RateLimitServiceServicer):  # type: ignore[misc] # generated, untyped
-    """`envoy.service.ratelimit.v3.RateLimitService`."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-
-    async def ShouldRateLimit(  # noqa: N802 # Envoy's name
-        self, request: rls_pb2.RateLimitRequest, context: object
-    ) -> rls_pb2.RateLimitResponse:
-        """The first descriptor that refuses decides; each that names an account spends one request."""
-        del context
-        response, refused = None, False
-        for descriptor in request.descriptors:
-            entries = {entry.key: entry.value for entry in descriptor.entries}
-            account = entries.get(ACCOUNT_ENTRY)
-            answer = await self._gate.check(account, entries.get(TENANT_ENTRY, DEFAULT_TENANT)) if account else None
-            if answer is None or answer.decision_id is None:
-                continue
-            headers = [HeaderValue(key=key, value=value) for key, value in answer.headers().items()]
-            refused = not answer.allowed
-            if refused:
-                response = _RESPONSE(overall_code=_RESPONSE.OVER_LIMIT, response_headers_to_add=headers)
-                break
-            response = _RESPONSE(overall_code=_RESPONSE.OK, request_headers_to_add=headers)
-        return _PASSED if response is None else response
+def should_rate_limit(gate: Gate, message: bytes) -> bytes | Awaitable[bytes]:
+    """`envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit`: the first descriptor with an account decides."""
+    for descriptor in rls_pb2.RateLimitRequest.FromString(message).descriptors:
+        entries = {entry.key: entry.value for entry in descriptor.entries}
+        account = entries.get(ACCOUNT_ENTRY)
+        if account:
+            return _answered(gate, account, entries.get(TENANT_ENTRY, DEFAULT_TENANT), _rate_limit)
+    return _PASSED
 
 
-class Authorization(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc] # generated, untyped
-    """`envoy.service.auth.v3.Authorization`."""
+def check(gate: Gate, message: bytes) -> bytes | Awaitable[bytes]:
+    """`envoy.service.auth.v3.Authorization/Check`: refuses with the answer's status."""
+    attributes = external_auth_pb2.CheckRequest.FromString(message).attributes
+    headers = attributes.request.http.headers
+    tenant = attributes.context_extensions.get(TENANT_ENTRY) or headers.get(TENANT_HEADER) or DEFAULT_TENANT
+    return _answered(gate, headers.get(ACCOUNT_HEADER, ""), tenant, _authorization)
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
 
-    async def Check(  # noqa: N802 # Envoy's name
-        self, request: external_auth_pb2.CheckRequest, context: object
-    ) -> external_auth_pb2.CheckResponse:
-        """Refuse with the answer's status, or let pass and tell the application what holds."""
-        del context
-        attributes = request.attributes
-        headers = attributes.request.http.headers
-        account = headers.get(ACCOUNT_HEADER, "")
-        tenant = attributes.context_extensions.get(TENANT_ENTRY) or headers.get(TENANT_HEADER) or DEFAULT_TENANT
-        answer = await self._gate.check(account, tenant)
-        if answer.decision_id is None:
-            return _GRANTED
-        options = [
-            HeaderValueOption(
-                header=HeaderValue(key=key, value=value),
-                append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-            )
-            for key, value in answer.headers().items()
-        ]
-        return _denied(answer, options) if not answer.allowed else _granted(options)
+def _answered(gate: Gate, account: str, tenant: str, encode: Callable[[Answer], bytes]) -> bytes | Awaitable[bytes]:
+    found = gate.look(account, tenant)
+    if isinstance(found, Answer):
+        return encode(found)
+
+    async def spend() -> bytes:
+        return encode(await gate.spend(account, tenant, found))
+
+    return spend()
+
+
+def _rate_limit(answer: Answer) -> bytes:
+    if answer.decision_id is None:
+        return _PASSED
+    headers = [HeaderValue(key=key, value=value) for key, value in answer.headers().items()]
+    if answer.allowed:
+        response = _RESPONSE(overall_code=_RESPONSE.OK, request_headers_to_add=headers)
+    else:
+        response = _RESPONSE(overall_code=_RESPONSE.OVER_LIMIT, response_headers_to_add=headers)
+    return bytes(response.SerializeToString())
+
+
+def _authorization(answer: Answer) -> bytes:
+    if answer.decision_id is None:
+        return _GRANTED
+    headers = [
+        HeaderValueOption(
+            header=HeaderValue(key=key, value=value), append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+        )
+        for key, value in answer.headers().items()
+    ]
+    return bytes((_granted(headers) if answer.allowed else _denied(answer, headers)).SerializeToString())
 
 
 def _granted(headers: list[HeaderValueOption]) -> external_auth_pb2.CheckResponse:
@@ -113,21 +110,28 @@ async def serve(gate: Gate, address: str, stop: asyncio.Event | None = None) -> 
     Raises:
         ServiceUnavailableError: the address cannot be bound.
     """
+    loop = asyncio.get_running_loop()
     if stop is None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.set)
+    handlers = {
+        "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit": partial(should_rate_limit, gate),
+        "/envoy.service.auth.v3.Authorization/Check": partial(check, gate),
+    }
+    host, _, port = address.rpartition(":")
+    connections: set[GrpcConnection] = set()
     async with gate:
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        rls_pb2_grpc.add_RateLimitServiceServicer_to_server(RateLimitService(gate), server)
-        external_auth_pb2_grpc.add_AuthorizationServicer_to_server(Authorization(gate), server)
         try:
-            server.add_insecure_port(address)
-        except RuntimeError as error:
+            server = await loop.create_server(
+                lambda: GrpcConnection(handlers, connections), host.strip("[]"), int(port)
+            )
+        except (OSError, ValueError, OverflowError) as error:
             raise ServiceUnavailableError(f"{address} cannot be bound: {error}") from error
-        await server.start()
         log.info("gateway ready", address=address, name=gate.name)
         try:
             await stop.wait()
         finally:
-            await server.stop(STOP_SECONDS)
+            server.close()
+            for connection in list(connections):
+                connection.close()

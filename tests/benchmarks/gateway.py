@@ -85,7 +85,8 @@ def load(url: str, account: str, directory: Path) -> dict[str, float]:
     log.unlink(missing_ok=True)
     subprocess.run(
         [
-            "h2load", "-m", "100", "-c", str(CONNECTIONS), f"--rps={REQUESTS_A_SECOND / CONNECTIONS}", "-D", str(SECONDS),
+            "h2load", "-m", "100", "-c", str(CONNECTIONS),
+            f"--rps={REQUESTS_A_SECOND / CONNECTIONS}", "-D", str(SECONDS),
             f"--warm-up-time={WARM_UP_SECONDS}", f"--log-file={log}", "-H", f"x-account-id: {account}", url,
         ],
         check=True,

@@ -122,7 +122,7 @@ async def test_a_key_deleted_by_hand_stops_limiting(client: Redis, tenant: str) 
     await decide(client, decision(tenant=tenant))
     await mirror.refresh()
     await client.delete(f"sg:{{{tenant}}}:limit:account:acc_1")
-    clock[0] += 11.0
+    clock[0] += 61.0
     await mirror.refresh()
     assert mirror.find(tenant, "acc_1") is None
     assert mirror.find(tenant, "acc_2") is not None
