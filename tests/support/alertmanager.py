@@ -76,7 +76,9 @@ class Receiver:
     async def _take(self, request: web.Request) -> web.Response:
         self.attempts += 1
         body = await request.read()
-        await asyncio.sleep(self.hangs_seconds)
+        if self.hangs_seconds:
+            await asyncio.sleep(self.hangs_seconds)
+            return web.Response(status=503)  # nobody waits for it any more
         if self.status == 200:
             self.bodies.append(body)
             self.headers.append(dict(request.headers))

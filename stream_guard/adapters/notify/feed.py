@@ -49,6 +49,7 @@ async def _from_positions(consumer: Any, settings: Settings, outbox: Outbox) -> 
     partitions = [TopicPartition(topic, number) for number in range(settings.topic_partitions(Topic.ALERTS))]
     consumer.assign(partitions)
     since = int((time.time() - LOOK_BACK_SECONDS) * 1_000)
+    ends = await consumer.end_offsets(partitions)  # first: what comes from now on is either found or after them
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, since))
     for partition in partitions:
         position = await outbox.position(partition.partition)
@@ -57,7 +58,7 @@ async def _from_positions(consumer: Any, settings: Settings, outbox: Outbox) -> 
         elif found.get(partition) is not None:
             consumer.seek(partition, found[partition].offset)
         else:
-            await consumer.seek_to_end(partition)
+            consumer.seek(partition, ends[partition])
 
 
 async def _take_in(consumer: Any, outbox: Outbox, on_dropped: Callable[[list[str]], None]) -> None:  # noqa: ANN401 # untyped
