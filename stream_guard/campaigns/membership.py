@@ -1,8 +1,10 @@
 """Who belongs to a campaign, and how surely.
 
-A suspicious group may hold bystanders: an honest neighbour behind the same proxy. So each account is compared with the
-profile of the core: the values that most of the core shows and few others do. Showing them speaks for membership,
-showing others speaks against it, and what is unknown says nothing (naive Bayes over independent families).
+A suspicious group may hold bystanders: an honest neighbour behind the same proxy. So each account is weighed by what it
+shows and by what it does. Shown: the values that most of the core shows and few others do, and the kinds of suspicious
+groups it is in (naive Bayes over independent families; what is unknown says nothing). Done: whether it behaves like the
+core or like everyone else, see `campaigns.likeness`. The core is found by expectation maximisation, starting from the
+accounts that stand in suspicious groups of several kinds at once.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.campaigns.grouping import family_of
+from stream_guard.campaigns.likeness import likeness
 from stream_guard.records import Kind
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 _PROFILE_SHARE = 0.7
 _SMOOTH = 0.02
 _MAX_FOR, _MAX_AGAINST = 2.0, 3.0
+_MAX_ABSENT = 2.0
+_ROUNDS = 4
 _COLUMN: dict[int, str] = {Kind.TEMPLATE: "templates", Kind.ADDRESS: "addresses"}
 
 
@@ -45,27 +50,45 @@ class Crowd:
     probability: Floats
 
 
-def judge_members(suspicions: Sequence[Suspicion]) -> Crowd:
-    """Merge the members of joined suspicions and weigh each account; O(accounts * kinds)."""
+def judge_members(suspicions: Sequence[Suspicion], reference: NDArray[np.void]) -> Crowd:
+    """Merge the members of joined suspicions and weigh each account; O(accounts * kinds).
+
+    Args:
+        suspicions: groups that make up one campaign.
+        reference: rows of accounts that are presumed honest; with too few of them behaviour says nothing.
+    """
     accounts = np.concatenate([suspicion.rows["account"] for suspicion in suspicions])
     unique, first, position = np.unique(accounts, return_index=True, return_inverse=True)
-    all_rows = np.concatenate([suspicion.rows for suspicion in suspicions])
+    rows = np.concatenate([suspicion.rows for suspicion in suspicions])[first]
     all_keys = [key for suspicion in suspicions for key in suspicion.keys]
-    rows = all_rows[first]
     size = [len(suspicion.rows) for suspicion in suspicions]
 
     best = np.full(len(unique), -np.inf)
     np.maximum.at(best, position, np.repeat([suspicion.log_odds for suspicion in suspicions], size))
-    families = np.zeros(len(unique))
-    for family in sorted({family_of(suspicion.kind) for suspicion in suspicions}):
-        shows = np.zeros(len(unique), np.bool_)
-        shows[position[np.repeat([family_of(suspicion.kind) == family for suspicion in suspicions], size)]] = True
-        families += shows
+    families = sorted({family_of(suspicion.kind) for suspicion in suspicions})
+    inside = np.zeros((len(families), len(unique)), np.bool_)
+    for number, family in enumerate(families):
+        inside[number, position[np.repeat([family_of(suspicion.kind) == family for suspicion in suspicions], size)]] = (
+            True
+        )
+    count = inside.sum(axis=0)
+    several = count >= 2
+    core = count >= (np.median(count[several]) if several.any() else 1)
+    shown = -1.0 + np.minimum(best, 4.0) / 4.0 + _profile(rows, core, suspicions)
+    weight = core.astype(np.float64)
+    odds = shown
+    for _ in range(_ROUNDS):
+        odds = shown + _absent(inside, weight) + likeness(rows, weight, reference)
+        probability = 1.0 / (1.0 + np.exp(-odds))
+        weight = np.where(probability > 0.5, probability, 0.0)
+    return Crowd(rows, [all_keys[index] for index in first.tolist()], probability)
 
-    odds = -1.5 + np.minimum(best, 4.0) / 2.0 + 0.75 * (np.minimum(families, 3) - 1.0)
-    core = odds >= np.median(odds)
-    odds = odds + _profile(rows, core, suspicions)
-    return Crowd(rows, [all_keys[index] for index in first.tolist()], 1.0 / (1.0 + np.exp(-odds)))
+
+def _absent(inside: NDArray[np.bool_], weight: Floats) -> Floats:
+    """What it costs an account to be in no suspicious group of a family where most of the core is."""
+    share = (inside * weight).sum(axis=1) / max(weight.sum(), 1.0)
+    cost = np.clip(np.log(1.0 - share + _SMOOTH), -_MAX_ABSENT, 0.0)
+    return np.asarray(((~inside) * cost[:, None]).sum(axis=0))
 
 
 def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequence[Suspicion]) -> Floats:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from stream_guard.campaigns.explanation import explain
 from stream_guard.campaigns.grouping import group_suspicions
@@ -12,10 +14,12 @@ from stream_guard.campaigns.identity import match, new_id
 from stream_guard.campaigns.ledger import Ledger, known_traits
 from stream_guard.campaigns.membership import judge_members
 from stream_guard.errors import StateError
-from stream_guard.records import Campaign, FeedbackLabel, Kind, Suspicion, Verdict
+from stream_guard.records import ROW, Campaign, FeedbackLabel, Kind, Suspicion, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from stream_guard.policy import Policy
     from stream_guard.records import Feedback, SuspicionBundle
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 STATE_VERSION = 1
 _SPLIT_EVALUATIONS = 12
 _CLUSTER_MEMORY_SECONDS = 30 * 86_400.0
+_NOBODY: NDArray[np.void] = np.zeros(0, ROW)
 
 _VERDICT_OF_LABEL = {
     FeedbackLabel.TRUE_POSITIVE: Verdict.EXTRACTION_CAMPAIGN,
@@ -30,6 +35,21 @@ _VERDICT_OF_LABEL = {
     FeedbackLabel.ORGANISATION: Verdict.ORGANISATION,
     FeedbackLabel.RESELLER: Verdict.RESELLER_POOL,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """When the suspicions of one tenant are judged, and against whom.
+
+    Attributes:
+        epoch: number of the evaluation's epoch.
+        now: its event time.
+        reference: rows of accounts that are presumed honest, a uniform sample.
+    """
+
+    epoch: int
+    now: float
+    reference: NDArray[np.void]
 
 
 class CampaignsStage:
@@ -59,10 +79,14 @@ class CampaignsStage:
                 self.traffic[tenant] = (accounts, per_hour)
         self.alone = {suspicion.cluster: suspicion for suspicion in suspicions if suspicion.kind == Kind.ACCOUNT}
         tenants = {suspicion.tenant for suspicion in suspicions} | {ledger.tenant for ledger in self.ledgers.values()}
+        reference: dict[str, NDArray[np.void]] = {}
+        for bundle in bundles:
+            for tenant, rows in bundle.reference.items():
+                reference.setdefault(tenant, rows)  # every partition sends the same sample, but for its suspects
         changed: list[Campaign] = []
         for tenant in sorted(tenants):
             mine = [item for item in suspicions if item.tenant == tenant and item.kind != Kind.ACCOUNT]
-            changed += self._apply_tenant(tenant, epoch, now, mine)
+            changed += self._apply_tenant(tenant, Evaluation(epoch, now, reference.get(tenant, _NOBODY)), mine)
         return changed
 
     def judge(self, feedback: Feedback) -> Campaign | None:
@@ -88,7 +112,7 @@ class CampaignsStage:
                 return ledger.campaign_id
         return None
 
-    def _apply_tenant(self, tenant: str, epoch: int, now: float, suspicions: list[Suspicion]) -> list[Campaign]:
+    def _apply_tenant(self, tenant: str, at: Evaluation, suspicions: list[Suspicion]) -> list[Campaign]:
         groups = self._group([item for item in suspicions if not item.resold])
         named = {key for group in groups for suspicion in group for key in suspicion.keys}
         groups += self._group([item for item in suspicions if item.resold and named.isdisjoint(item.keys)])
@@ -111,25 +135,25 @@ class CampaignsStage:
             self.ledgers[younger].ended = True
             touched.add(younger)
         for campaign_id, numbers in matching.of_campaign.items():
-            parts = self._split(self.ledgers[campaign_id], [groups[number] for number in numbers], epoch, now)
+            parts = self._split(self.ledgers[campaign_id], [groups[number] for number in numbers], at)
             for ledger, group in parts:
                 self.dirty.add(ledger.campaign_id)
                 if ledger.fired and all(suspicion.resold for suspicion in group):
                     continue  # what is left of a campaign may look like a pool that is resold: it fades
-                self._update(ledger, group, now)
+                self._update(ledger, group, at)
                 touched.add(ledger.campaign_id)
         for number in matching.new:
             members = {key for suspicion in groups[number] for key in suspicion.keys}
             if len(members) < self._policy.min_members:
                 continue
             clusters = [suspicion.cluster for suspicion in groups[number]]
-            ledger = Ledger(new_id(tenant, clusters, epoch), tenant, now, now)
+            ledger = Ledger(new_id(tenant, clusters, at.epoch), tenant, at.now, at.now)
             self.ledgers[ledger.campaign_id] = ledger
-            self._update(ledger, groups[number], now)
+            self._update(ledger, groups[number], at)
             touched.add(ledger.campaign_id)
         for ledger in live:
             if ledger.campaign_id not in touched and not ledger.ended:
-                self._fade(ledger, now)
+                self._fade(ledger, at.now)
                 touched.add(ledger.campaign_id)
         self.dirty.update(touched)
         self._forget(touched)
@@ -139,7 +163,7 @@ class CampaignsStage:
         return [[suspicions[index] for index in group] for group in group_suspicions(suspicions, self._policy)]
 
     def _split(
-        self, ledger: Ledger, groups: list[list[Suspicion]], epoch: int, now: float
+        self, ledger: Ledger, groups: list[list[Suspicion]], at: Evaluation
     ) -> Iterable[tuple[Ledger, list[Suspicion]]]:
         """One campaign stays one while its groups come and go; groups that stay apart become campaigns of their own."""
         if len(groups) < 2:
@@ -153,7 +177,10 @@ class CampaignsStage:
         parts = [(ledger, groups[0])]
         for group in groups[1:]:
             child = Ledger(
-                new_id(ledger.tenant, [suspicion.cluster for suspicion in group], epoch), ledger.tenant, now, now
+                new_id(ledger.tenant, [suspicion.cluster for suspicion in group], at.epoch),
+                ledger.tenant,
+                at.now,
+                at.now,
             )
             child.split_from = ledger.campaign_id
             for suspicion in group:
@@ -165,7 +192,8 @@ class CampaignsStage:
             parts.append((child, group))
         return parts
 
-    def _update(self, ledger: Ledger, suspicions: list[Suspicion], now: float) -> None:
+    def _update(self, ledger: Ledger, suspicions: list[Suspicion], at: Evaluation) -> None:
+        now = at.now
         ledger.last_seen = now
         ledger.ended = False
         ledger.log_odds, ledger.evidence = explain(suspicions)
@@ -174,7 +202,7 @@ class CampaignsStage:
         ledger.clusters = {
             cluster: seen for cluster, seen in ledger.clusters.items() if now - seen < _CLUSTER_MEMORY_SECONDS
         }
-        ledger.admit(judge_members(suspicions), now, self._policy)
+        ledger.admit(judge_members(suspicions, at.reference), now, self._policy)
         convincing = ledger.log_odds >= self._policy.fire_log_odds and (
             len(ledger.member_keys) >= self._policy.min_members
         )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _CLASS_KINDS = frozenset({Kind.EMAIL_CLASS, Kind.ASN_CLASS, Kind.PLAN, Kind.COUNTRY, Kind.LANGUAGE, Kind.MODEL})
 STATE_VERSION = 1
 _MAX_NAMES = 100_000
+_REFERENCE_ACCOUNTS, _REFERENCE_EVENTS = 512, 4
 
 
 class ClustersStage:
@@ -71,6 +72,7 @@ class ClustersStage:
         tenant_of = np.asarray(self.store.tenant, np.int64)
         suspicions: list[Suspicion] = []
         traffic: dict[str, tuple[int, float]] = {}
+        reference: dict[str, NDArray[np.void]] = {}
         suspect = np.zeros(len(live), np.bool_)
         for number, tenant in enumerate(self.store.tenants):
             slots = np.flatnonzero(active & (tenant_of == number))
@@ -88,8 +90,13 @@ class ClustersStage:
                 self.new_populations.add(tenant)
             suspicions += found
             suspect[slots[members]] = True
+            if found:
+                honest = ~(crowd.suspect | suspect[slots]) & (rows["evidence_events"] >= _REFERENCE_EVENTS)
+                reference[tenant] = rows[
+                    np.flatnonzero(honest)[:_REFERENCE_ACCOUNTS]
+                ]  # rows stand by hash: a uniform sample
         self.store.suspect[: len(live)] = suspect
-        return SuspicionBundle(self.partition, epoch, suspicions, traffic)
+        return SuspicionBundle(self.partition, epoch, suspicions, traffic, reference)
 
     def _judge_of(self, tenant: str) -> TenantJudge:
         if tenant not in self._tenants:

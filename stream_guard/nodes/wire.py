@@ -17,8 +17,6 @@ from stream_guard.errors import StateError
 from stream_guard.records import ROW, DeltaBundle, Evidence, Kind, Suspicion, SuspicionBundle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 WIRE_VERSION = 1
@@ -30,7 +28,7 @@ _Term = tuple[str, float, float, float, str]
 _Anchor = tuple[int, int, float, float]
 _Suspicion = tuple[str, str, int, int, float, list[_Term], bytes, list[str], list[_Anchor], list[_Name], bool]
 _DELTAS = msgspec.msgpack.Decoder(tuple[bytes, list[str], list[_Name]])
-_SUSPICIONS = msgspec.msgpack.Decoder(tuple[list[_Suspicion], dict[str, tuple[int, float]]])
+_SUSPICIONS = msgspec.msgpack.Decoder(tuple[list[_Suspicion], dict[str, tuple[int, float]], list[tuple[str, bytes]]])
 _PART_DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bytes])
 
 
@@ -58,7 +56,9 @@ def decode_deltas(source: int, epoch: int, data: bytes) -> DeltaBundle:
         StateError: they are something else.
     """
     rows, keys, names = _body(data, _DELTAS)
-    return DeltaBundle(source, epoch, _rows(rows, keys), keys, {(kind, value): name for kind, value, name in names})
+    return DeltaBundle(
+        source, epoch, _rows(rows, len(keys)), keys, {(kind, value): name for kind, value, name in names}
+    )
 
 
 def encode_suspicions(bundle: SuspicionBundle) -> list[bytes]:
@@ -79,7 +79,8 @@ def encode_suspicions(bundle: SuspicionBundle) -> list[bytes]:
         )
         for item in bundle.suspicions
     ]
-    return _cut(bundle.source, bundle.epoch, [suspicions, dict(bundle.traffic)])
+    reference = [(tenant, rows.tobytes()) for tenant, rows in bundle.reference.items()]
+    return _cut(bundle.source, bundle.epoch, [suspicions, dict(bundle.traffic), reference])
 
 
 def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
@@ -88,7 +89,7 @@ def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
     Raises:
         StateError: they are something else.
     """
-    suspicions, traffic = _body(data, _SUSPICIONS)
+    suspicions, traffic, reference = _body(data, _SUSPICIONS)
     return SuspicionBundle(
         source,
         epoch,
@@ -100,7 +101,7 @@ def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
                 value=value,
                 log_odds=log_odds,
                 evidence=tuple(Evidence(*term) for term in evidence),
-                rows=_rows(rows, keys),
+                rows=_rows(rows, len(keys)),
                 keys=keys,
                 anchors=tuple(anchors),
                 names={(kind_, value_): name for kind_, value_, name in names},
@@ -109,6 +110,7 @@ def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
             for cluster, tenant, kind, value, log_odds, evidence, rows, keys, anchors, names, resold in suspicions
         ],
         traffic,
+        {tenant: _rows(rows, len(rows) // ROW.itemsize) for tenant, rows in reference},
     )
 
 
@@ -149,9 +151,9 @@ def _body(data: bytes, decoder: msgspec.msgpack.Decoder[Body]) -> Body:
         raise StateError("bundle: not readable") from error
 
 
-def _rows(data: bytes, keys: Sequence[str]) -> NDArray[np.void]:
-    if len(data) != len(keys) * ROW.itemsize:
-        raise StateError(f"bundle: {len(data)} bytes are not {len(keys)} rows")
+def _rows(data: bytes, count: int) -> NDArray[np.void]:
+    if len(data) != count * ROW.itemsize:
+        raise StateError(f"bundle: {len(data)} bytes are not {count} rows")
     return np.frombuffer(data, ROW)
 
 

@@ -108,12 +108,22 @@ class Suspicion:
 
 @dataclass(frozen=True, slots=True)
 class SuspicionBundle:
-    """What one clusters partition tells the campaigns stage at the end of an epoch; `traffic` is by tenant."""
+    """What one clusters partition tells the campaigns stage at the end of an epoch.
+
+    Attributes:
+        source: clusters partition.
+        epoch: number of the evaluation's epoch.
+        suspicions: of all tenants.
+        traffic: tenant -> (active accounts, queries an hour).
+        reference: tenant -> rows (`ROW`) of a uniform sample of accounts that nobody suspects; only for tenants with
+            suspicions.
+    """
 
     source: int
     epoch: int
     suspicions: Sequence[Suspicion]
-    traffic: Mapping[str, tuple[int, float]]  # tenant -> (active accounts, queries an hour)
+    traffic: Mapping[str, tuple[int, float]]
+    reference: Mapping[str, NDArray[np.void]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,7 @@ def bundle(
     epoch: int, *suspicions: Suspicion, source: int = 0, traffic: Mapping[str, tuple[int, float]] | None = None
 ) -> SuspicionBundle:
     """What one clusters partition says."""
-    return SuspicionBundle(source, epoch, suspicions, traffic or {"default": (10_000, 100_000.0)})
+    return SuspicionBundle(source, epoch, suspicions, traffic or {"default": (10_000, 100_000.0)}, {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""How much an account behaves like a campaign's core rather than like everyone else.
+
+Accounts behind one pool get their queries from one queue, so their prompts, token counts, pace and age follow one
+distribution; an honest neighbour behind the same proxy follows everyone's. Each feature is compared under two normal
+distributions, the core's and the reference's: quadratic discriminant on single features; for prompts and capabilities
+on the projection that separates the means best with diagonal covariance (Bickel and Levina 2004). The log-likelihood
+ratios are summed with a discount, because features depend on each other.
+
+Cost: O(accounts * features).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stream_guard.records import Capability
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_MIN_EVENTS = 4
+_MIN_CORE, _MIN_REFERENCE = 5.0, 30
+_DISCOUNT = 0.7  # features are not independent
+_RIDGE = 0.02  # variance added in every dimension: small cores must not find directions by chance
+_STANDARD_ERRORS = 2.0  # a mean counts as different from this many standard errors on
+_TOPIC_LIMITS, _MIX_LIMITS, _NUMBER_LIMITS = (-4.0, 4.0), (-4.0, 2.0), (-2.0, 1.0)
+_DAY = 86_400.0
+
+
+def likeness(rows: NDArray[np.void], weight: Floats, reference: NDArray[np.void]) -> Floats:
+    """Log-likelihood ratio of each row, core against reference; 0 where nothing can be said.
+
+    Args:
+        rows: accounts to judge (`ROW`).
+        weight: how surely each of them is part of the core, in [0, 1].
+        reference: rows of accounts that are presumed honest, a uniform sample.
+    """
+    mine, theirs = _blocks(rows), _blocks(reference)
+    total = np.zeros(len(rows))
+    for number, limits in enumerate((_TOPIC_LIMITS, _MIX_LIMITS)):
+        projected = _project(mine[number], theirs[number], weight)
+        if projected is not None:
+            total += _ratio(*projected, weight, limits, least_spread=0.02)
+    for own, others in zip(_numbers(rows).T, _numbers(reference).T, strict=True):
+        total += _ratio(own, others, weight, _NUMBER_LIMITS, least_spread=0.05)
+    return _DISCOUNT * total
+
+
+def _blocks(rows: NDArray[np.void]) -> tuple[Floats, Floats]:
+    """Mean topic bits, and the square roots of the capability mix; NaN rows where too little was seen."""
+    topic = rows["topic"].astype(np.float64) / 127.0
+    topic[rows["prompts"] < _MIN_EVENTS] = np.nan
+    counts = rows["capability"].astype(np.float64)
+    total = counts.sum(axis=1)
+    mix = np.sqrt(counts / np.maximum(total, 1.0)[:, None])
+    mix[(total < _MIN_EVENTS) | (counts[:, Capability.UNTAGGED] > 0.5 * total)] = np.nan
+    return topic, mix
+
+
+def _numbers(rows: NDArray[np.void]) -> Floats:
+    """Single features, one column each; NaN where too little was seen."""
+    seen = rows["evidence_events"] >= _MIN_EVENTS
+    columns = [
+        rows["out_mean"],
+        rows["in_mean"],
+        rows["gap_mean"],
+        np.sqrt(np.maximum(rows["gap_var"], 0.0)),
+        np.log1p(rows["rate_1d"]),
+        rows["template_share"],
+    ]
+    numbers = np.where(seen[:, None], np.stack(columns, axis=1).astype(np.float64), np.nan)
+    age = np.log(np.maximum(rows["last_ts"] - rows["created_at"], 3_600.0) / _DAY)
+    return np.asarray(np.column_stack((numbers, age)))
+
+
+def _project(own: Floats, others: Floats, weight: Floats) -> tuple[Floats, Floats] | None:
+    """Both blocks on the line that tells the core's mean from the reference's; None where they are too few."""
+    known = np.asarray(~np.isnan(own).any(axis=1))
+    others_known = np.asarray(~np.isnan(others).any(axis=1))
+    core = weight * known
+    if core.sum() < _MIN_CORE or others_known.sum() < _MIN_REFERENCE:
+        return None
+    mean, var = _moments(np.where(known[:, None], own, 0.0), core)
+    other_mean, other_var = others[others_known].mean(axis=0), others[others_known].var(axis=0)
+    error = np.sqrt(var / core.sum() + other_var / others_known.sum())
+    apart = np.where(np.abs(mean - other_mean) > _STANDARD_ERRORS * error, mean - other_mean, 0.0)
+    direction = apart / (0.5 * (var + other_var) + _RIDGE)
+    return own @ direction, others @ direction
+
+
+def _ratio(own: Floats, others: Floats, weight: Floats, limits: tuple[float, float], *, least_spread: float) -> Floats:
+    """Log-likelihood ratio of one feature under two normal distributions, within limits."""
+    known, others = ~np.isnan(own), others[~np.isnan(others)]
+    core = weight * known
+    if core.sum() < _MIN_CORE or len(others) < _MIN_REFERENCE:
+        return np.zeros(len(own))
+    value = np.where(known, own, 0.0)
+    other_mean, other_var = float(others.mean()), float(others.var()) + 1e-9
+    mean, var = _moments(value, core)
+    var = np.maximum(var, least_spread * other_var)
+    ratio = (
+        0.5 * np.log(other_var / var)
+        - (value - mean) ** 2 / (2.0 * var)
+        + (value - other_mean) ** 2 / (2.0 * other_var)
+    )
+    return np.asarray(np.where(known, np.clip(ratio, *limits), 0.0))
+
+
+def _moments(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    total = weight.sum()
+    mean = np.tensordot(weight, values, axes=1) / total
+    return mean, np.tensordot(weight, (values - mean) ** 2, axes=1) / total
