@@ -28,7 +28,17 @@ _Term = tuple[str, float, float, float, str]
 _Anchor = tuple[int, int, float, float]
 _Suspicion = tuple[str, str, int, int, float, list[_Term], bytes, list[str], list[_Anchor], list[_Name], bool]
 _DELTAS = msgspec.msgpack.Decoder(tuple[bytes, list[str], list[_Name]])
-_SUSPICIONS = msgspec.msgpack.Decoder(tuple[list[_Suspicion], dict[str, tuple[int, float]], list[tuple[str, bytes]]])
+
+
+class _Suspicions(msgspec.Struct, array_like=True):
+    """Body of a suspicion bundle. What was added later has a default, so bundles of earlier workers are read too."""
+
+    suspicions: list[_Suspicion]
+    traffic: dict[str, tuple[int, float]]
+    reference: list[tuple[str, bytes]] = []
+
+
+_SUSPICIONS = msgspec.msgpack.Decoder(_Suspicions)
 _PART_DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bytes])
 
 
@@ -89,7 +99,7 @@ def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
     Raises:
         StateError: they are something else.
     """
-    suspicions, traffic, reference = _body(data, _SUSPICIONS)
+    body = _body(data, _SUSPICIONS)
     return SuspicionBundle(
         source,
         epoch,
@@ -107,10 +117,10 @@ def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
                 names={(kind_, value_): name for kind_, value_, name in names},
                 resold=resold,
             )
-            for cluster, tenant, kind, value, log_odds, evidence, rows, keys, anchors, names, resold in suspicions
+            for cluster, tenant, kind, value, log_odds, evidence, rows, keys, anchors, names, resold in body.suspicions
         ],
-        traffic,
-        {tenant: _rows(rows, len(rows) // ROW.itemsize) for tenant, rows in reference},
+        body.traffic,
+        {tenant: _rows(rows, len(rows) // ROW.itemsize) for tenant, rows in body.reference},
     )
 
 

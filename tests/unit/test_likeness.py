@@ -1,0 +1,55 @@
+"""Members of a campaign are told from their honest neighbours by what they do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from stream_guard.campaigns.likeness import likeness
+from stream_guard.campaigns.membership import judge_members
+from stream_guard.records import Kind
+from tests.support.events import honest_rows, pool_rows, suspicion
+
+PEOPLE, _ = honest_rows(300, 9)
+
+
+def test_the_pool_behaves_like_its_core_and_people_like_everyone() -> None:
+    pool, _ = pool_rows(40, 1)
+    people, _ = honest_rows(40, 2)
+    rows = np.concatenate((pool, people))
+    ratio = likeness(rows, np.repeat([1.0, 0.0], 40), PEOPLE)
+    assert np.median(ratio[:40]) > 1.0
+    assert np.median(ratio[40:]) < -1.0
+    assert (ratio[:40] > ratio[40:].max()).mean() > 0.9
+
+
+def test_without_a_reference_or_without_a_core_behaviour_says_nothing() -> None:
+    pool, _ = pool_rows(40, 1)
+    assert not likeness(pool, np.ones(40), PEOPLE[:10]).any()
+    assert not likeness(pool, np.zeros(40), PEOPLE).any()
+
+
+def test_an_account_that_has_hardly_been_used_is_judged_by_its_age_alone() -> None:
+    rows, _ = pool_rows(40, 1)
+    rows["evidence_events"][0] = rows["prompts"][0] = 1
+    rows["capability"][0] = 0.0
+    rows["created_at"][0] = np.nan
+    assert likeness(rows, np.ones(40), PEOPLE)[0] == 0.0
+
+
+def test_honest_neighbours_behind_the_same_proxy_stay_out_even_where_they_are_more_than_the_pool() -> None:
+    pool, pool_keys = pool_rows(20, 1)
+    people, people_keys = honest_rows(60, 2)
+    rows, keys = np.concatenate((pool, people)), [*pool_keys, *people_keys]
+    order = np.argsort(rows["account"])
+    proxy = replace(
+        suspicion(7, keys, kind=Kind.ASN, anchors=()), rows=rows[order], keys=[keys[index] for index in order.tolist()]
+    )
+    own = np.argsort(pool["account"])
+    template = replace(
+        suspicion(8, pool_keys, anchors=()), rows=pool[own], keys=[pool_keys[index] for index in own.tolist()]
+    )
+    crowd = judge_members([proxy, template], PEOPLE)
+    kept = {key for key, probability in zip(crowd.keys, crowd.probability, strict=True) if probability >= 0.5}
+    assert kept == set(pool_keys)
