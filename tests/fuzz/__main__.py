@@ -35,7 +35,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("targets", nargs="*", default=list(TARGETS))
     options = parser.parse_args()
-    CRASHES.mkdir(parents=True, exist_ok=True)
     each = max(1, round(options.seconds / len(options.targets)))
     found = {name: fuzz(name, each, options.seed) for name in options.targets}
     crashes = sum(result["crashes"] for result in found.values())
@@ -54,6 +53,7 @@ def main() -> int:
 
 def fuzz(name: str, seconds: int, seed: int) -> dict[str, Any]:
     """One target in a process of its own, for so many seconds."""
+    CRASHES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="stream-guard-fuzz-") as directory:
         corpus = Path(directory)
         for number, data in enumerate(seeds()[name]):
