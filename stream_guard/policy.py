@@ -82,7 +82,7 @@ class Alerts(_Section):
     critical_exchanges_per_hour: Annotated[float, Field(ge=0.0)] = 60.0
     update_growth: Annotated[float, Field(gt=0.0)] = 0.5
     update_min_seconds: Seconds = 3_600.0
-    console_url: str = ""
+    console_url: str = ""  # such as https://guard.example/console; links add campaigns/<tenant>/<id>
     grafana_url: str = ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from stream_guard.alerts.severity import confidence_of, severity_of
 from stream_guard.records import Alert, AlertStatus, Evidence, Scope, Severity, Verdict
@@ -127,7 +128,8 @@ class AlertBook:
     def _links(self, alert_id: str, subject: Subject) -> dict[str, str]:
         links = {}
         if self._policy.console_url and subject.campaign_id:
-            links["console"] = f"{self._policy.console_url.rstrip('/')}/campaigns/{subject.campaign_id}"
+            path = f"campaigns/{quote(subject.tenant, safe='')}/{quote(subject.campaign_id, safe='')}"
+            links["console"] = f"{self._policy.console_url.rstrip('/')}/{path}"
         if self._policy.grafana_url:
             links["grafana"] = f"{self._policy.grafana_url.rstrip('/')}?var-alert={alert_id}"
         return links

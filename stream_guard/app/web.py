@@ -1,7 +1,8 @@
-"""Health, metrics and the operators' JSON API, on loopback unless told otherwise.
+"""Health, metrics, the operators' JSON API and the console, on loopback unless told otherwise.
 
 `/healthz`, `/readyz` and `/metrics` are open to whoever reaches the port. `/api/v1/` wants a bearer token once tokens
 are configured; a token's role is `read` or `operate`. Without tokens the API only reads, and only for this machine.
+`/console` holds the same to people, with a log-in.
 Answers are JSON without prompt content; an error is `{"error": one clear line}`.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 import structlog
 from aiohttp import web
 
+from stream_guard.app.console import add_console
 from stream_guard.app.operations import InvalidRequestError, UnknownSubjectError
 from stream_guard.app.web_api import API_PREFIX, CALLER, add_api, answer
 from stream_guard.errors import ConfigurationError, ServiceUnavailableError, StateUnavailableError, StreamGuardError
@@ -107,6 +109,7 @@ def make_web(
     application.router.add_get("/readyz", pages.readyz)
     application.router.add_get("/metrics", pages.metrics)
     add_api(application, operations)
+    add_console(application, operations, tokens, _is_local)
     return application
 
 

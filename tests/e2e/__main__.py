@@ -17,7 +17,7 @@ from stream_guard.cli.demo_traffic import make_traffic, send_traffic
 from stream_guard.ports import Topic
 from tests.e2e.page import Page
 from tests.e2e.steps import Steps, until
-from tests.e2e.world import World
+from tests.e2e.world import TOKEN, World
 from tests.support.cluster import ROOT
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Story:
             self.find_held(traffic)
         with Page(BUILD / "screenshots", self.directory / "chromium") as page:
             with step("campaign_page_in_chromium", needed=False):
+                page.sign_in(self.console, "e2e", TOKEN)
                 page.open(self.console, self.campaign, "e2e-campaign")
             self.act(
                 "approved_in_the_page",

@@ -55,7 +55,7 @@ class World:
         self.envoy = EnvoyServer(directory / "envoy", self.upstream.port, self.gateway.port)
         self.ports = (free_port(), free_port())
         policy, targets = directory / "policy.toml", directory / "targets.toml"
-        policy.write_text(POLICY.format(console=self.worker_url(0)), encoding="utf-8")
+        policy.write_text(POLICY.format(console=f"{self.worker_url(0)}/console"), encoding="utf-8")
         targets.write_text(TARGETS.format(url=self.alertmanager.url), encoding="utf-8")
         self._extra = {
             "STREAM_GUARD_POLICY": str(policy),

@@ -106,7 +106,7 @@ class TestAlertBook:
     def test_links_where_configured(self) -> None:
         book = AlertBook(Alerts(console_url="https://c/", grafana_url="https://g"), 3_600.0)
         made = book.review([subject()], T)[0][0]
-        assert made.links["console"] == "https://c/campaigns/cmp_1"
+        assert made.links["console"] == "https://c/campaigns/default/cmp_1"
         assert made.alert_id in made.links["grafana"]
 
     def test_confidence_is_the_logistic_of_the_log_odds(self) -> None:
