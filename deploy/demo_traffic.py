@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 # a script of the image, no package
 """Send the demo's traffic, a day with one campaign in it, to the Kafka that the settings name."""
 
 from __future__ import annotations

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 import yaml
 
 from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
 from stream_guard.adapters.notify.metrics import PrometheusNotify
 from stream_guard.adapters.prometheus import Metrics
+from stream_guard.cli import cli
 from stream_guard.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -167,6 +172,10 @@ def rules() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
+def alerts() -> list[dict[str, Any]]:
+    return [rule for rule in rules() if "alert" in rule]
+
+
 def test_prometheus_accepts_its_configuration() -> None:
     run("promtool", "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
     assert f"{len(rules())} rules found" in run("promtool", "check", "rules", RULES)
@@ -182,27 +191,74 @@ def test_every_alert_is_seen_firing_and_quiet() -> None:
     for case in yaml.safe_load(RULE_TESTS.read_text(encoding="utf-8"))["tests"]:
         for check in case["alert_rule_test"]:
             (firing if check.get("exp_alerts") else quiet).add(check["alertname"])
-    names = {rule["alert"] for rule in rules()}
+    names = {rule["alert"] for rule in alerts()}
     assert firing == names
     assert quiet == names
 
 
 def test_every_alert_says_how_urgent_it_is_and_what_to_do() -> None:
-    for rule in rules():
+    for rule in alerts():
         assert rule["labels"]["severity"] in {"page", "ticket"}
-        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+
+
+def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
+    pages = {f"docs/runbooks/{page.name}" for page in (ROOT / "docs" / "runbooks").glob("*.md")}
+    assert {rule["annotations"]["runbook_url"] for rule in alerts()} == pages
+    for rule in alerts():
+        assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{rule['alert']}.md"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "runbooks").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_explains_checks_and_acts_with_commands_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    assert headings == [page.stem, "What it means", "How to check", "What to do"]
+    context = click.Context(cli)
+    for name in re.findall(r"stream-guard ([a-z-]+)", text):
+        assert name in cli.list_commands(context)
+    for name in re.findall(r"grep (?:-E )?'?([\w|]+)", text):
+        for part in name.split("|"):
+            assert any(part in metric for metric in known_metrics()), part
 
 
 def test_alertmanager_accepts_its_configuration() -> None:
     path = DEPLOY / "alertmanager" / "alertmanager.yml"
     run("amtool", "check-config", path)
-    names = {rule["alert"] for rule in rules()}
+    names = {rule["alert"] for rule in alerts()}
     for rule in yaml.safe_load(path.read_text(encoding="utf-8"))["inhibit_rules"]:
         for matcher in rule["source_matchers"] + rule["target_matchers"]:
             assert set(re.search(r'"(.+)"', matcher).group(1).split("|")) <= names  # type: ignore[union-attr]
 
 
 # Dashboards ---------------------------------------------------------------------------------------------------------
+
+
+def generator() -> ModuleType:
+    path = DEPLOY / "grafana" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["generate"] = module  # dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_dashboards_are_what_the_generator_writes() -> None:
+    made = generator()
+    assert {path.stem for path in DASHBOARDS} == set(made.BOARDS) == {"overview", "detection", "engine", "decisions"}
+    for path in DASHBOARDS:
+        assert path.read_text(encoding="utf-8") == made.dashboard_json(path.stem), "run deploy/grafana/generate.py"
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_marks_campaigns_and_leads_to_the_console(path: Path) -> None:
+    made = json.loads(path.read_text(encoding="utf-8"))
+    assert [item["name"] for item in made["annotations"]["list"]] == ["Campaigns"]
+    links = {link["url"] for panel in made["panels"] for link in panel.get("links", [])}
+    assert links <= {"${console}/campaigns"}
+    assert links or path.stem == "engine"
 
 
 def dashboard_expressions(path: Path) -> list[str]:
