@@ -4,6 +4,7 @@
   week after its end;
 - `sg:{tenant}:campaigns` (by exchanges per hour), `sg:{tenant}:alerts`, `sg:{tenant}:decisions` (by time): sorted sets
   of ids; an id whose object is gone leaves its set when the set is next read;
+- `sg:{tenant}:history:<campaign>`: sorted set by event time of `[seconds, exchanges, members]`, the newest 1,000;
 - `sg:{tenant}:allowed`: hash of what operators put on the allow-list, for showing; the records on Kafka count;
 - `sg:audit`: stream with one JSON `entry` for each operator action and each transition of a decision, newest 100,000.
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stream_guard.adapters.redis_control import answering, tag
-from stream_guard.encode import alert_object, campaign_object, decision_object
+from stream_guard.encode import alert_object, campaign_object, decision_object, time_seconds
 from stream_guard.records import AlertStatus, DecisionStatus, Json
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
 
 AUDIT_KEY: Final = "sg:audit"
 AUDIT_ENTRIES: Final = 100_000
+HISTORY_POINTS: Final = 1_000  # a campaign
 LIVE_SECONDS: Final = 30 * 86_400  # an object that nobody writes again
 ENDED_SECONDS: Final = 7 * 86_400
 _ENDED: Final = frozenset({AlertStatus.RESOLVED.value, DecisionStatus.RELEASED.value, DecisionStatus.EXPIRED.value})
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+_POINT: Final = msgspec.json.Decoder(tuple[float, int, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class RedisRegistry:
                     if entry.kind == "decision" and _is_transition(before, entry.body):
                         _audit(pipeline, {"kind": "decision", **_audited(entry.body)})
                     _store(pipeline, entry)
+                    if entry.kind == "campaign":
+                        _remember(pipeline, entry)
                     known[entry.key] = {"status": "", **entry.body}
                 await pipeline.execute()
 
@@ -106,6 +111,12 @@ class RedisRegistry:
     async def campaign(self, tenant: str, campaign_id: str) -> Json | None:
         """One campaign with its members and evidence."""
         return await self._one(_key(tenant, "campaign", campaign_id))
+
+    async def history(self, tenant: str, campaign_id: str) -> list[tuple[float, int, int]]:
+        """How a campaign grew: event time, exchanges and members, oldest first."""
+        with answering():
+            points: Any = await self._client.zrange(_key(tenant, "history", campaign_id), 0, -1)
+        return [_POINT.decode(point) for point in points]
 
     async def decision(self, tenant: str, decision_id: str) -> Json | None:
         """One decision."""
@@ -206,6 +217,16 @@ def _store(pipeline: Pipeline, entry: _Entry) -> None:
     seconds = ENDED_SECONDS if entry.ended else LIVE_SECONDS
     pipeline.set(entry.key, msgspec.json.encode(entry.body), ex=seconds)
     pipeline.zadd(_index(entry.tenant, entry.kind), {entry.object_id: entry.score})
+
+
+def _remember(pipeline: Pipeline, entry: _Entry) -> None:
+    body = entry.body
+    at = time_seconds(body["last_seen"])
+    members = sum(member["left_at"] is None for member in body["members"])
+    key = _key(entry.tenant, "history", entry.object_id)
+    pipeline.zadd(key, {msgspec.json.encode([at, body["exchanges"], members]): at})
+    pipeline.zremrangebyrank(key, 0, -HISTORY_POINTS - 1)
+    pipeline.expire(key, ENDED_SECONDS if entry.ended else LIVE_SECONDS)
 
 
 def _is_transition(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:

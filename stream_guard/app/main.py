@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
@@ -21,7 +24,7 @@ from stream_guard.app.health import HealthState
 from stream_guard.app.logs import configure_logs
 from stream_guard.app.operations import Operations
 from stream_guard.app.stages import product_stages
-from stream_guard.app.web import AccessToken, make_web, serve
+from stream_guard.app.web import AccessToken, make_console, make_web, serve
 from stream_guard.app.worker import Worker, execute
 from stream_guard.clusters.signals import SIGNALS
 from stream_guard.decode import DeadLetterReason
@@ -52,7 +55,11 @@ def product_worker(settings: Settings, policy: Policy) -> Worker:
     targets = load_targets(settings.notify.targets)
     notifier = make_notifier(settings, client, targets, PrometheusNotify(metrics.registry, targets))
     application = make_web(
-        health, metrics, Operations(registry, kill_switch, records, time.time), access_tokens(settings.web)
+        health,
+        metrics,
+        Operations(registry, kill_switch, records, time.time),
+        access_tokens(settings.web),
+        policy.decisions,
     )
     return Worker(
         settings,
@@ -69,6 +76,26 @@ def product_worker(settings: Settings, policy: Policy) -> Worker:
         ],
         afterwards=[records.aclose, client.aclose],
     )
+
+
+async def run_console(settings: Settings, policy: Policy) -> None:
+    """Serve the console without a worker, until SIGTERM or SIGINT.
+
+    Raises:
+        ServiceUnavailableError: the port is taken.
+    """
+    client, records = connect(settings.redis), KafkaRecords(settings)
+    operations = Operations(RedisRegistry(client), KillSwitch(client), records, time.time)
+    application = make_console(operations, access_tokens(settings.web), policy.decisions)
+    serving = asyncio.create_task(serve(application, settings.web.host, settings.web.port))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    try:
+        with suppress(asyncio.CancelledError):
+            await serving
+    finally:
+        await records.aclose()
+        await client.aclose()
 
 
 def access_tokens(web: Web) -> tuple[AccessToken, ...]:

@@ -97,6 +97,14 @@ class Operations:
             raise UnknownSubjectError(f"there is no campaign {campaign_id} in tenant {tenant}")
         return found
 
+    async def history(self, campaign_id: str, tenant: str = DEFAULT_TENANT) -> list[tuple[float, int, int]]:
+        """How a campaign grew: Unix seconds of event time, exchanges and members, oldest first."""
+        return await self._registry.history(checked("tenant", tenant), checked("id", campaign_id))
+
+    async def whole_campaigns(self, tenant: str = DEFAULT_TENANT, limit: int = 100) -> list[Json]:
+        """Campaigns, fastest first, with members and evidence."""
+        return await self._registry.campaigns(checked("tenant", tenant), _limit(limit))
+
     async def list_decisions(self, tenant: str = DEFAULT_TENANT, limit: int = 100) -> list[Json]:
         """Decisions, newest first."""
         return await self._registry.decisions(checked("tenant", tenant), _limit(limit))

@@ -21,6 +21,7 @@ from stream_guard.app.console import add_console
 from stream_guard.app.operations import InvalidRequestError, UnknownSubjectError
 from stream_guard.app.web_api import API_PREFIX, CALLER, add_api, answer
 from stream_guard.errors import ConfigurationError, ServiceUnavailableError, StateUnavailableError, StreamGuardError
+from stream_guard.policy import Decisions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -97,19 +98,40 @@ class AccessToken:
 
 
 def make_web(
-    health: Health, metrics: MetricsPage, operations: Operations, tokens: Sequence[AccessToken] = ()
+    health: Health,
+    metrics: MetricsPage,
+    operations: Operations,
+    tokens: Sequence[AccessToken] = (),
+    policy: Decisions | None = None,
 ) -> web.Application:
-    """The application; nothing listens yet."""
-    application = web.Application(
-        middlewares=[_explain_errors, _Guard(tokens).middleware], client_max_size=MAX_BODY_BYTES
-    )
-    application.on_response_prepare.append(_add_headers)
+    """The application; nothing listens yet. The console shows what `policy` would decide."""
+    application = _application(tokens)
     pages = _Pages(health, metrics)
     application.router.add_get("/healthz", pages.healthz)
     application.router.add_get("/readyz", pages.readyz)
     application.router.add_get("/metrics", pages.metrics)
     add_api(application, operations)
-    add_console(application, operations, tokens, _is_local)
+    add_console(application, operations, tokens, _is_local, policy or Decisions())
+    return application
+
+
+def make_console(operations: Operations, tokens: Sequence[AccessToken], policy: Decisions) -> web.Application:
+    """The console on its own, with `/healthz`, which says that it runs."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return answer({"live": True, "reasons": []})
+
+    application = _application(tokens)
+    application.router.add_get("/healthz", healthz)
+    add_console(application, operations, tokens, _is_local, policy)
+    return application
+
+
+def _application(tokens: Sequence[AccessToken]) -> web.Application:
+    application = web.Application(
+        middlewares=[_explain_errors, _Guard(tokens).middleware], client_max_size=MAX_BODY_BYTES
+    )
+    application.on_response_prepare.append(_add_headers)
     return application
 
 

@@ -29,6 +29,7 @@ BUILD = ROOT / "build"
 SEED, ACCOUNTS, SEND_SECONDS = 1, 400, 30.0
 RELEASE_SECONDS = 2.0
 HONEST = 150
+QUIET_SECONDS = 10.0  # workers close an open epoch after seven seconds without events
 STEPS = (
     "servers_run",
     "two_workers_share_the_partitions",
@@ -145,9 +146,9 @@ class Story:
         return [one for one in found if one["status"] == "held" and one["campaign_id"] == self.campaign]
 
     def drained(self) -> bool:
-        """The campaign no longer changes: the same twice, two seconds apart."""
+        """The campaign no longer changes: the same before and after silent workers have closed the open epoch."""
         before = self.world.get(f"campaigns/{self.campaign}")
-        time.sleep(2.0)
+        time.sleep(QUIET_SECONDS)
         return bool(before == self.world.get(f"campaigns/{self.campaign}"))
 
     def limited(self) -> set[str]:

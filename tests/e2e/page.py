@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import base64
+from typing import TYPE_CHECKING, Any, Self
 
+from axe_core_python.selenium import Axe  # type: ignore[import-untyped] # ships no types
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -51,7 +53,7 @@ class Page:
         """Open a page, wait for a text on it, and keep a screenshot either way."""
         self._browser.get(url)
         try:
-            self._wait(lambda: expected in self._browser.find_element(By.TAG_NAME, "body").text, expected)
+            self.wait_for(expected)
         finally:
             self._browser.save_screenshot(str(self._directory / f"{screenshot}.png"))
 
@@ -67,6 +69,43 @@ class Page:
             field.send_keys(reason)
         button.click()
         self._browser.save_screenshot(str(self._directory / f"{screenshot}.png"))
+
+    def shape(self, width: int, height: int, scheme: str) -> None:
+        """A screen of that many pixels, for a person who likes `light` or `dark`."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self._browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        self._browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+
+    def whole(self, screenshot: str) -> None:
+        """Keep a picture of the page from top to bottom."""
+        found = self._browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        (self._directory / f"{screenshot}.png").write_bytes(base64.b64decode(found["data"]))
+
+    def violations(self) -> list[str]:
+        """What axe finds wrong on the page, one line an element."""
+        found = Axe().run(self._browser)["violations"]
+        return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
+
+    def run(self, script: str) -> Any:  # noqa: ANN401 # JSON
+        """Run a script in the page; its value."""
+        return self._browser.execute_script(script)
+
+    def text(self) -> str:
+        """What the page says."""
+        return self._browser.find_element(By.TAG_NAME, "body").text
+
+    def key(self, *keys: str) -> None:
+        """Press keys, wherever the focus is."""
+        self._browser.switch_to.active_element.send_keys(*keys)
+
+    def errors(self) -> list[str]:
+        """What the browser complained about, such as what the content security policy forbade."""
+        return [entry["message"] for entry in self._browser.get_log("browser")]  # type: ignore[no-untyped-call] # selenium is half typed
+
+    def wait_for(self, expected: str) -> None:
+        """Wait for a text on the page."""
+        self._wait(lambda: expected in self.text(), expected)
 
     def _wait(self, check: object, what: str) -> None:
         WebDriverWait(self._browser, WAIT_SECONDS).until(lambda _: check(), f"no {what!r} on the page")  # type: ignore[operator] # a callable

@@ -32,6 +32,10 @@ class FakeRegistry:
     async def campaign(self, tenant: str, campaign_id: str) -> Json | None:
         return self._campaigns.get(campaign_id) if tenant == "default" else None
 
+    async def history(self, tenant: str, campaign_id: str) -> list[tuple[float, int, int]]:
+        known = await self.campaign(tenant, campaign_id)
+        return [] if known is None else [(AT - 3_600.0, 4_000, 1), (AT, 12_345, 2)]
+
     async def alerts(self, tenant: str, limit: int = 100) -> list[Json]:
         del tenant, limit
         return []

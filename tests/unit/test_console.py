@@ -15,9 +15,10 @@ from stream_guard.app.console.session import SESSION_SECONDS, Sessions, Throttle
 from stream_guard.app.health import HealthState
 from stream_guard.app.web import AccessToken, make_web
 from stream_guard.decode import decode_operation
-from stream_guard.encode import campaign_object
-from stream_guard.records import Evidence, Member
-from tests.support.made import AT, EVIDENCE, campaign
+from stream_guard.encode import campaign_object, decision_object
+from stream_guard.policy import Decisions
+from stream_guard.records import Evidence, Member, Verdict
+from tests.support.made import AT, EVIDENCE, campaign, decision
 from tests.support.operators import FakeOperations
 
 if TYPE_CHECKING:
@@ -309,3 +310,19 @@ def test_similar_campaigns_have_similar_evidence() -> None:
     ((share, found),) = facts.similar(mine, [mine, alike, other])
     assert share == pytest.approx(1.0)
     assert found["campaign_id"] == "cmp_2"
+
+
+def test_the_ladder_says_which_rung_is_taken_and_why_none() -> None:
+    policy = Decisions()
+    sure = facts.ladder(policy, campaign_object(campaign(log_odds=5.0)))
+    assert [text for _, text in sure] == [*["passed: a higher one is reached"] * 2, "now, for 1 members"]
+    pool = facts.ladder(policy, campaign_object(campaign(log_odds=5.0, verdict=Verdict.RESELLER_POOL)))
+    assert {text for _, text in pool} == {"never: nothing is decided about reseller pool"}
+
+
+def test_the_timeline_has_members_exchanges_and_what_happened() -> None:
+    made = campaign_object(campaign())
+    drawn = facts.timeline(made, [(AT - 3_600.0, 0, 0), (AT, 10, 1)], [decision_object(decision())], [], None)
+    assert [mark.text for mark in drawn.marks] == ["first seen", "decision: limit, active"]
+    assert drawn.exchanges == "8.0,152.0 632.0,16.0"
+    assert drawn.most == 2

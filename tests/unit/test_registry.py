@@ -141,3 +141,11 @@ async def test_the_sink_writes_registry_and_limits(bench: Bench) -> None:
     await sink.publish(output)
     assert await bench.client.exists(f"sg:{{{bench.tenant}}}:limit:campaign:cmp_1")
     assert len(await bench.registry.decisions(bench.tenant)) == 1
+
+
+async def test_how_a_campaign_grew_is_kept_once_a_moment(bench: Bench) -> None:
+    for exchanges, at in ((10, AT), (25, AT + 600.0), (25, AT + 600.0)):
+        await bench.registry.publish(
+            Output(campaigns=[campaign(tenant=bench.tenant, exchanges=exchanges, last_seen=at)])
+        )
+    assert await bench.registry.history(bench.tenant, "cmp_1") == [(AT, 10, 1), (AT + 600.0, 25, 1)]

@@ -12,6 +12,8 @@ from stream_guard.records import AlertStatus, DecisionStatus, Json, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from stream_guard.policy import Decisions, Rung
+
 MEMBERS_A_PAGE: Final = 50
 BAR_WIDTH: Final = 300.0  # units of the drawing
 WIDTH, HEIGHT, _MARGIN = 640.0, 160.0, 8.0
@@ -47,9 +49,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Members over time as a line, and what happened, as marks."""
+    """Members and exchanges over time as lines, each on its own scale, and what happened, as marks."""
 
-    points: str
+    members: str
+    exchanges: str
     most: int
     starts: str
     ends: str
@@ -155,7 +158,13 @@ def similar(campaign: Json, others: Iterable[Json]) -> list[tuple[float, Json]]:
     return sorted(found, key=lambda one: -one[0])[:5]
 
 
-def timeline(campaign: Json, decisions: Iterable[Json], entries: Iterable[Json], alert: Json | None) -> Timeline:
+def timeline(
+    campaign: Json,
+    history: Sequence[tuple[float, int, int]],
+    decisions: Iterable[Json],
+    entries: Iterable[Json],
+    alert: Json | None,
+) -> Timeline:
     """How the campaign grew, and when it was noticed, decided on and judged."""
     steps = [(time_seconds(one["joined_at"]), 1) for one in campaign["members"]]
     steps += [(time_seconds(one["left_at"]), -1) for one in campaign["members"] if one["left_at"] is not None]
@@ -165,12 +174,16 @@ def timeline(campaign: Json, decisions: Iterable[Json], entries: Iterable[Json],
     moments += [(one["at"], f"decision: {one['action']}, {one['status']}") for one in decisions]
     moments += [(one["at"], f"{one['actor']}: {one['action']}") for one in entries if one.get("kind") == "operation"]
     times = [at for at, _ in steps] + [time_seconds(campaign[name]) for name in ("first_seen", "last_seen")]
-    times += [time_seconds(at) for at, _ in moments]
+    times += [time_seconds(at) for at, _ in moments] + [at for at, _, _ in history]
     start, end = min(times), max(times)
     span = max(end - start, 1.0)
 
     def across(at: float) -> float:
         return round(_MARGIN + (at - start) / span * (WIDTH - 2 * _MARGIN), 1)
+
+    def line(points: Sequence[tuple[float, int]], most: int) -> str:
+        rise = HEIGHT - 3 * _MARGIN
+        return " ".join(f"{across(at)},{round(HEIGHT - _MARGIN - number / most * rise, 1)}" for at, number in points)
 
     counts, count = [(start, 0)], 0
     for at, change in sorted(steps):
@@ -179,11 +192,27 @@ def timeline(campaign: Json, decisions: Iterable[Json], entries: Iterable[Json],
         counts.append((at, count))
     counts.append((end, count))
     most = max(number for _, number in counts) or 1
-    line = " ".join(
-        f"{across(at)},{round(HEIGHT - _MARGIN - number / most * (HEIGHT - 3 * _MARGIN), 1)}" for at, number in counts
-    )
+    grown = [(at, exchanges) for at, exchanges, _ in history]
+    exchanges = line(grown, max((number for _, number in grown), default=0) or 1)
     marks = [Mark(across(time_seconds(at)), at, text) for at, text in sorted(moments)]
-    return Timeline(line, most, campaign["first_seen"], campaign["last_seen"], marks)
+    return Timeline(line(counts, most), exchanges, most, campaign["first_seen"], campaign["last_seen"], marks)
+
+
+def ladder(policy: Decisions, campaign: Json) -> list[tuple[Rung, str]]:
+    """Each rung of the policy with what it means for this campaign now; the highest that is reached counts."""
+    sure = confidence(campaign["log_odds"])
+    reached = [rung for rung in policy.ladder if sure >= rung.min_confidence]
+    acts = campaign["verdict"] == Verdict.EXTRACTION_CAMPAIGN
+    found = []
+    for rung in policy.ladder:
+        if not acts:
+            text = f"never: nothing is decided about {campaign['verdict'].replace('_', ' ')}"
+        elif reached and rung is reached[-1]:
+            text = f"now, for {present(campaign):,} members"
+        else:
+            text = "passed: a higher one is reached" if rung in reached else "not reached"
+        found.append((rung, text))
+    return found
 
 
 def _profile(campaign: Json) -> dict[str, float]:

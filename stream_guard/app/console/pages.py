@@ -15,6 +15,7 @@ from stream_guard.records import Json, Verdict
 if TYPE_CHECKING:
     from stream_guard.app.console.session import Session
     from stream_guard.app.operations import Operations
+    from stream_guard.policy import Decisions
 
 _SHOWN: Final = 200  # campaigns a list, entries an audit
 
@@ -24,10 +25,11 @@ class Pages:
 
     Args:
         operations: what is going on.
+        policy: what would be decided.
     """
 
-    def __init__(self, operations: Operations) -> None:
-        self._operations = operations
+    def __init__(self, operations: Operations, policy: Decisions) -> None:
+        self._operations, self._policy = operations, policy
         self._templates = Environment(
             loader=PackageLoader("stream_guard.app.console"),
             autoescape=True,
@@ -63,15 +65,14 @@ class Pages:
             switch=await self._operations.kill_switch(),
         )  # fmt: skip
 
-    async def campaign(  # noqa: PLR0913, PLR0917 # what the address says
-        self, session: Session, tenant: str, campaign_id: str, page: int, notice: str, now: float
+    async def campaign(  # what the address says
+        self, session: Session, tenant: str, campaign_id: str, page: int, notice: str
     ) -> str:
         """Everything about one campaign.
 
         Raises:
             UnknownSubjectError: there is none.
         """
-        del now
         operations = self._operations
         campaign = await operations.get_campaign(campaign_id, tenant)
         alert = (await self._alerts(tenant)).get(campaign_id)
@@ -84,7 +85,12 @@ class Pages:
             summary=facts.summary(campaign, alert), state=facts.state(campaign, alert),
             bars=facts.bars(campaign["evidence"]), total=facts.total(campaign["evidence"]),
             confidence=facts.confidence(campaign["log_odds"]), bar_width=facts.BAR_WIDTH,
-            timeline=facts.timeline(campaign, decisions, trail, alert), width=facts.WIDTH, height=facts.HEIGHT,
+            timeline=facts.timeline(
+                campaign, await operations.history(campaign_id, tenant), decisions, trail, alert
+            ),
+            similar=facts.similar(campaign, await operations.whole_campaigns(tenant, _SHOWN)),
+            ladder=facts.ladder(self._policy, campaign), dry_run=self._policy.dry_run,
+            width=facts.WIDTH, height=facts.HEIGHT,
             notice=notice, switch=await operations.kill_switch(), hours=HOURS,
         )  # fmt: skip
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from stream_guard.app.web import AccessToken
+    from stream_guard.policy import Decisions
 
     Page = Callable[["_Console", web.Request, Session], Awaitable[web.StreamResponse]]
     Handler = Callable[["_Console", web.Request], Awaitable[web.StreamResponse]]
@@ -45,7 +46,7 @@ def add_console(
     operations: Operations,
     tokens: Sequence[AccessToken],
     is_local: Callable[[web.Request], bool],
-    clock: Callable[[], float] = time.time,
+    policy: Decisions,
 ) -> None:
     """Add the console's routes.
 
@@ -54,9 +55,9 @@ def add_console(
         operations: what can be seen and done.
         tokens: who may log in; without any, readers on this machine need not.
         is_local: whether a request comes from this machine and nowhere else.
-        clock: Unix seconds.
+        policy: shown as what would be decided.
     """
-    console = _Console(operations, tokens, is_local, clock)
+    console = _Console(operations, Pages(operations, policy), tokens, is_local)
     application.add_routes(
         [
             web.get(PREFIX, console.campaigns),
@@ -101,11 +102,11 @@ class _Console:
     def __init__(
         self,
         operations: Operations,
+        pages: Pages,
         tokens: Sequence[AccessToken],
         is_local: Callable[[web.Request], bool],
-        clock: Callable[[], float],
     ) -> None:
-        self._operations, self._pages, self._clock = operations, Pages(operations), clock
+        self._operations, self._pages, self._clock = operations, pages, time.time
         self._sessions, self._throttle = Sessions(tokens), Throttle()
         self._open, self._is_local = not tokens, is_local
         folder = files("stream_guard.app.console") / "static"
@@ -201,7 +202,7 @@ class _Console:
         page = request.query.get("page", "1")
         number = int(page) if page.isdecimal() and len(page) < 6 else 1
         notice = NOTICES.get(request.query.get("done", ""), "")
-        return _html(await self._pages.campaign(session, tenant, campaign_id, max(number, 1), notice, self._clock()))
+        return _html(await self._pages.campaign(session, tenant, campaign_id, max(number, 1), notice))
 
     # Actions ------------------------------------------------------------------------------------------------------
 
