@@ -6,12 +6,19 @@ Screenshots go to build/screenshots.
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+import requests
 
 from stream_guard.adapters.kafka_records import KafkaRecords
 from stream_guard.adapters.prometheus import Metrics
@@ -26,6 +33,7 @@ from stream_guard.records import Alert, Campaign, Decision, DecisionStatus, Evid
 from stream_guard.settings import Kafka, RedisServer, Settings
 from tests.e2e.page import Page
 from tests.support.made import AT, EVIDENCE, alert, campaign, decision
+from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,6 +44,26 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 TOKEN = "console-operator-token"  # noqa: S105 # of this test only
 SIZES = {"desktop": (1_280, 900), "phone": (390, 844)}
 HOSTILE = "<img src=x onerror=alert(1)>"
+SHOWN = tuple(
+    Evidence(signal, contribution, 0.0, 0.0, text)
+    for signal, contribution, text in (
+        ("prior", -6.0, "before any evidence: campaigns are rare"),
+        (
+            "shared_template",
+            2.42,
+            "88% of the prompts are different questions in the same template, at most 20% elsewhere",
+        ),
+        (
+            "even_counts",
+            1.95,
+            "members are used too evenly: squared variation of their counts 0.15, 0.42 or more elsewhere",
+        ),
+        ("agreement", 1.5, "suspicious groups of 6 independent kinds agree: billing, client, content, network"),
+        ("binding", 1.25, "members share 3.6 independent kinds of fingerprint beyond chance, up to 2.1 elsewhere"),
+        ("billing_reuse", 0.98, "96% of the members pay with a card that other members use, at most 48% elsewhere"),
+        ("regular_gaps", -0.37, "speaks against it, for this is not so: queries come like clockwork"),
+    )
+)
 MEMBERS = tuple(
     Member(f"acct_{number:04}", AT - 3_000.0 + 30.0 * number, AT if number % 20 == 0 else None, 1.0 - number / 400)
     for number in range(1, 81)
@@ -51,10 +79,17 @@ class Site:
         self.campaign = f"{url}/console/campaigns/{self.tenant}/cmp_b39cf7ae"
 
     async def show(self, **changes: int) -> None:
-        made = campaign(tenant=self.tenant, campaign_id="cmp_b39cf7ae", members=MEMBERS, **changes)
-        past = campaign(
-            tenant=self.tenant, campaign_id="cmp_77aa0914", exchanges_per_hour=3.0, merged_into="cmp_b39cf7ae"
+        sum_ = math.fsum(term.contribution for term in SHOWN)
+        made = campaign(
+            tenant=self.tenant, campaign_id="cmp_b39cf7ae", members=MEMBERS, evidence=SHOWN, log_odds=sum_, **changes
         )
+        for minutes in range(60):
+            earlier = replace(made, last_seen=AT - 3_600.0 + 60.0 * minutes, exchanges=3 * minutes * minutes)
+            await self.registry.publish(Output(campaigns=[earlier]))
+        past = campaign(
+            tenant=self.tenant, campaign_id="cmp_77aa0914", exchanges_per_hour=3.0, evidence=SHOWN[:-1],
+            merged_into="cmp_b39cf7ae",
+        )  # fmt: skip
         pool = campaign(
             tenant=self.tenant, campaign_id="cmp_02c1d8e5", verdict=Verdict.RESELLER_POOL, exchanges_per_hour=88.0,
             evidence=(Evidence("growth", -1.0, 0.0, 0.0, HOSTILE), *EVIDENCE[2:]), log_odds=-4.0,
@@ -119,10 +154,12 @@ async def test_every_page_is_accessible_at_every_size_and_pictured(site: Site, p
                 ("error", f"{site.url}/console/campaigns/{site.tenant}/cmp_none"),
             ):
                 page.open(url, "cmp_" if name != "error" else "there is no campaign", f"{name}-{size}-{scheme}")
-                page.whole(f"{name}-{size}-{scheme}")
+                page.whole(f"{name}-{size}-{scheme}-whole")
                 found += [f"{name} {size} {scheme}: {line}" for line in page.violations()]
                 if page.run("return document.documentElement.scrollWidth > innerWidth"):
                     found.append(f"{name} {size}: wider than the screen")
+        page.shape(1_100, 1_430, scheme)
+        page.open(site.campaign, "cmp_", f"campaign-tall-{scheme}")
         complaints = [line for line in page.errors() if "404" not in line]
         return found + complaints
 
@@ -160,3 +197,24 @@ async def test_the_keyboard_is_enough_to_stop_every_limit(site: Site, page: Page
     assert await asyncio.to_thread(act)
     (entry, *_) = await site.registry.audited(1)
     assert (entry["action"], entry["actor"], entry["via"]) == ("engage", "ann", "console:desk")
+
+
+async def test_it_runs_without_a_worker(redis_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    environment = {**os.environ, "REDIS_URL": redis_url, "STREAM_GUARD_WEB__PORT": str(port)}
+    command = [sys.executable, "-m", "stream_guard.cli", "console"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: ASYNC220 # ends below
+
+    def ask() -> str:
+        for _ in range(100):
+            with suppress(requests.ConnectionError):
+                return requests.get(f"http://127.0.0.1:{port}/console", timeout=5.0).text
+            time.sleep(0.1)
+        raise AssertionError((tmp_path / "log").read_text())
+
+    try:
+        assert "<h1>Campaigns</h1>" in await asyncio.to_thread(ask)
+    finally:
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 10.0) == 0
