@@ -21,6 +21,7 @@ from stream_guard.records import (
     Decision,
     DecisionStatus,
     Evidence,
+    Fingerprint,
     Json,
     Member,
     Scope,
@@ -103,7 +104,7 @@ def decision_object(decision: Decision) -> Json:
 
 
 def campaign_object(campaign: Campaign) -> Json:
-    """The contract's campaign; what follows `members` is our addition."""
+    """The contract's campaign; what follows `members`, and a member's last two, are our additions."""
     share = campaign.extraction_share
     return {
         "schema": CAMPAIGN_SCHEMA,
@@ -115,21 +116,14 @@ def campaign_object(campaign: Campaign) -> Json:
         "split_from": campaign.split_from,
         "exchanges": campaign.exchanges,
         "output_tokens": campaign.output_tokens,
-        "members": [
-            {
-                "account_id": member.account_id,
-                "joined_at": time_text(member.joined_at),
-                "left_at": None if member.left_at is None else time_text(member.left_at),
-                "membership": _significant(member.membership),
-            }
-            for member in campaign.members
-        ],
+        "members": [_member(member) for member in campaign.members],
         "exchanges_by_capability": dict(sorted(campaign.exchanges_by_capability.items())),
         "exchanges_per_hour": _significant(campaign.exchanges_per_hour),
         "extraction_share": None if share is None else _significant(share),
         "log_odds": _fixed(campaign.log_odds),
         "evidence": _evidence(campaign.evidence),
         "tenant": campaign.tenant,
+        **({"fingerprints": list(map(_fingerprint, campaign.fingerprints))} if campaign.fingerprints else {}),
     }
 
 
@@ -234,6 +228,8 @@ def parse_campaign(line: bytes) -> Campaign:
                     joined_at=time_seconds(member["joined_at"]),
                     left_at=None if member["left_at"] is None else time_seconds(member["left_at"]),
                     membership=member["membership"],
+                    exchanges=member.get("exchanges"),
+                    last_seen=time_seconds(member["last_seen"]) if "last_seen" in member else None,
                 )
                 for member in data["members"]
             ),
@@ -241,9 +237,35 @@ def parse_campaign(line: bytes) -> Campaign:
             evidence=_parse_evidence(data.get("evidence", ())),
             exchanges_per_hour=data.get("exchanges_per_hour", 0.0),
             extraction_share=data.get("extraction_share"),
+            fingerprints=tuple(
+                Fingerprint(one["kind"], one["value"], time_seconds(one["last_seen"]))
+                for one in data.get("fingerprints", ())
+            ),
         )
     except _UNREADABLE as error:
         raise DecodeError("not_a_campaign", repr(error)) from error
+
+
+def _member(member: Member) -> Json:
+    found: Json = {
+        "account_id": member.account_id,
+        "joined_at": time_text(member.joined_at),
+        "left_at": None if member.left_at is None else time_text(member.left_at),
+        "membership": _significant(member.membership),
+    }
+    if member.exchanges is not None:
+        found["exchanges"] = member.exchanges
+    if member.last_seen is not None:
+        found["last_seen"] = time_text(member.last_seen)
+    return found
+
+
+def _fingerprint(fingerprint: Fingerprint) -> Json:
+    return {
+        "kind": fingerprint.kind,
+        "value": fingerprint.value,
+        "last_seen": time_text(fingerprint.last_seen),
+    }
 
 
 def _evidence(evidence: Iterable[Evidence]) -> list[Json]:

@@ -13,6 +13,7 @@ from stream_guard.records import (
     Capability,
     Evidence,
     FeedbackLabel,
+    Fingerprint,
     Member,
     Verdict,
 )
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _GONE = (AccountStatusValue.BANNED, AccountStatusValue.CLOSED)
 _ESTABLISHED_SECONDS = 90 * 86_400.0
 _RATE_SCALE_SECONDS = 3_600.0
+_FINGERPRINTS_SHOWN = 200
 
 
 @dataclass(slots=True)
@@ -137,13 +139,30 @@ class Ledger:
             output_tokens=int(tokens),
             exchanges_by_capability=dict(sorted(capability.items())),
             members=tuple(
-                Member(key.rpartition("\x1f")[2], member.joined_at, member.left_at, member.membership)
+                Member(
+                    key.rpartition("\x1f")[2],
+                    member.joined_at,
+                    member.left_at,
+                    member.membership,
+                    member.events - member.base_events,
+                    member.last_ts,
+                )
                 for key, member in sorted(self.members.items())
             ),
             log_odds=self.log_odds,
             evidence=self.evidence,
             exchanges_per_hour=self.per_hour,
+            fingerprints=self._shared(),
         )
+
+    def _shared(self) -> tuple[Fingerprint, ...]:
+        """The newest fingerprints whose groups are or were suspicious, of many."""
+        newest = sorted(self.clusters.items(), key=lambda item: (-item[1], item[0]))[:_FINGERPRINTS_SHOWN]
+        found = []
+        for cluster, seen in newest:
+            kind, value = cluster.rsplit("/", 2)[-2:]
+            found.append(Fingerprint(kind, value, seen))
+        return tuple(sorted(found, key=lambda one: (one.kind, one.value)))
 
     def dump(self) -> dict[str, Any]:
         """Plain data."""

@@ -134,6 +134,17 @@ class Member:
     joined_at: float
     left_at: float | None
     membership: float
+    exchanges: int | None = None  # of the campaign's, as far as they are counted
+    last_seen: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Something that a campaign's members have in common: a kind by name, its value as a short hash."""
+
+    kind: str
+    value: str
+    last_seen: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +166,7 @@ class Campaign:
     evidence: tuple[Evidence, ...]
     exchanges_per_hour: float
     extraction_share: float | None = None
+    fingerprints: tuple[Fingerprint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

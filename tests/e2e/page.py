@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from axe_core_python.selenium import Axe  # type: ignore[import-untyped] # ships no types
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -108,4 +109,5 @@ class Page:
         self._wait(lambda: expected in self.text(), expected)
 
     def _wait(self, check: object, what: str) -> None:
-        WebDriverWait(self._browser, WAIT_SECONDS).until(lambda _: check(), f"no {what!r} on the page")  # type: ignore[operator] # a callable
+        waiting = WebDriverWait(self._browser, WAIT_SECONDS, ignored_exceptions=[StaleElementReferenceException])
+        waiting.until(lambda _: check(), f"no {what!r} on the page")  # type: ignore[operator] # a callable

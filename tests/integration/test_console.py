@@ -29,7 +29,7 @@ from stream_guard.app.health import HealthState
 from stream_guard.app.operations import Operations
 from stream_guard.app.web import AccessToken, make_web, serve
 from stream_guard.ports import Output
-from stream_guard.records import Alert, Campaign, Decision, DecisionStatus, Evidence, Member, Verdict
+from stream_guard.records import Alert, Campaign, Decision, DecisionStatus, Evidence, Fingerprint, Member, Verdict
 from stream_guard.settings import Kafka, RedisServer, Settings
 from tests.e2e.page import Page
 from tests.support.made import AT, EVIDENCE, alert, campaign, decision
@@ -64,8 +64,19 @@ SHOWN = tuple(
         ("regular_gaps", -0.37, "speaks against it, for this is not so: queries come like clockwork"),
     )
 )
+FINGERPRINTS = tuple(
+    Fingerprint(kind, f"{number:08x}", AT)
+    for kind, number in (("address", 77), ("client", 12), ("payment", 1_234_567), ("payment", 89), ("template", 4_711))
+)
 MEMBERS = tuple(
-    Member(f"acct_{number:04}", AT - 3_000.0 + 30.0 * number, AT if number % 20 == 0 else None, 1.0 - number / 400)
+    Member(
+        f"acct_{number:04}",
+        AT - 3_000.0 + 30.0 * number,
+        AT if number % 20 == 0 else None,
+        1.0 - number / 400,
+        number,
+        AT,
+    )
     for number in range(1, 81)
 )
 
@@ -81,7 +92,13 @@ class Site:
     async def show(self, **changes: int) -> None:
         sum_ = math.fsum(term.contribution for term in SHOWN)
         made = campaign(
-            tenant=self.tenant, campaign_id="cmp_b39cf7ae", members=MEMBERS, evidence=SHOWN, log_odds=sum_, **changes
+            tenant=self.tenant,
+            campaign_id="cmp_b39cf7ae",
+            members=MEMBERS,
+            evidence=SHOWN,
+            log_odds=sum_,
+            fingerprints=FINGERPRINTS,
+            **changes,
         )
         for minutes in range(60):
             earlier = replace(made, last_seen=AT - 3_600.0 + 60.0 * minutes, exchanges=3 * minutes * minutes)

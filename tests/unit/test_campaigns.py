@@ -257,3 +257,10 @@ def test_campaigns_that_became_one_share_no_member_books() -> None:
     shared = younger.members.keys() & older.members.keys()
     assert shared
     assert not [key for key in shared if younger.members[key] is older.members[key]]
+
+
+def test_a_campaign_says_what_its_members_share_and_how_much_each_asked() -> None:
+    (found,) = step(CampaignsStage(POLICY), 0, suspicion(7, keys("a"), kind=Kind.PAYMENT))
+    ((kind, value),) = {(one.kind, one.value) for one in found.fingerprints}
+    assert (kind, int(value, 16)) == ("payment", 7)
+    assert sum(member.exchanges or 0 for member in found.members) == found.exchanges

@@ -17,7 +17,7 @@ from stream_guard.app.web import AccessToken, make_web
 from stream_guard.decode import decode_operation
 from stream_guard.encode import campaign_object, decision_object
 from stream_guard.policy import Decisions
-from stream_guard.records import Evidence, Member, Verdict
+from stream_guard.records import Evidence, Fingerprint, Member, Verdict
 from tests.support.made import AT, EVIDENCE, campaign, decision
 from tests.support.operators import FakeOperations
 
@@ -326,3 +326,13 @@ def test_the_timeline_has_members_exchanges_and_what_happened() -> None:
     assert [mark.text for mark in drawn.marks] == ["first seen", "decision: limit, active"]
     assert drawn.exchanges == "8.0,152.0 632.0,16.0"
     assert drawn.most == 2
+
+
+def test_fingerprints_are_shown_by_kind() -> None:
+    shared = [Fingerprint("client", "01", AT), Fingerprint("payment", "02", AT), Fingerprint("payment", "03", AT)]
+    found = facts.shared(campaign_object(campaign(fingerprints=tuple(shared))))
+    assert [(kind, [one["value"] for one in values]) for kind, values in found] == [
+        ("payment", ["02", "03"]),
+        ("client", ["01"]),
+    ]
+    assert facts.shared(campaign_object(campaign())) == []

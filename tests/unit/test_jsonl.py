@@ -13,7 +13,7 @@ from stream_guard import encode as jsonl
 from stream_guard.adapters.publish import ALERTS, CAMPAIGNS, DECISIONS, RecordFiles, read_records
 from stream_guard.decisions import evidence_hash
 from stream_guard.errors import DecodeError, InputError
-from stream_guard.records import Evidence
+from stream_guard.records import Evidence, Fingerprint, Member
 from tests.support.made import AT, alert, campaign, decision
 
 if TYPE_CHECKING:
@@ -163,3 +163,12 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
         list(read_records(path, jsonl.parse_alert))
     with pytest.raises(InputError, match="No such file"):
         list(read_records(tmp_path / "none", jsonl.parse_alert))
+
+
+def test_what_members_share_and_did_comes_back() -> None:
+    made = campaign(
+        members=(Member("acc_1", AT, None, 0.5, 7, AT + 1.0),),
+        fingerprints=(Fingerprint("payment", "0000abcd", AT),),
+    )
+    found = jsonl.parse_campaign(jsonl.encode_campaign(made))
+    assert (found.members, found.fingerprints) == (made.members, made.fingerprints)

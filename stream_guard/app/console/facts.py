@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MEMBERS_A_PAGE: Final = 50
 BAR_WIDTH: Final = 300.0  # units of the drawing
 WIDTH, HEIGHT, _MARGIN = 640.0, 160.0, 8.0
+_LABEL_WIDTH: Final = 16.0
 _SIMILAR_FROM: Final = 0.5  # cosine
 _KIND: Final = {
     Verdict.EXTRACTION_CAMPAIGN: "a campaign that extracts the model's abilities",
@@ -45,6 +46,7 @@ class Mark:
     x: float
     at: str
     text: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,14 @@ def members(campaign: Json, page: int) -> tuple[list[Json], int]:
     pages = max(1, -(-len(ordered) // MEMBERS_A_PAGE))
     first = (min(page, pages) - 1) * MEMBERS_A_PAGE
     return ordered[first : first + MEMBERS_A_PAGE], pages
+
+
+def shared(campaign: Json) -> list[tuple[str, list[Json]]]:
+    """Fingerprints by kind, the kind with most values first."""
+    kinds: dict[str, list[Json]] = {}
+    for one in campaign.get("fingerprints", ()):
+        kinds.setdefault(one["kind"], []).append(one)
+    return sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
 
 
 def summary(campaign: Json, alert: Json | None) -> str:
@@ -194,7 +204,13 @@ def timeline(
     most = max(number for _, number in counts) or 1
     grown = [(at, exchanges) for at, exchanges, _ in history]
     exchanges = line(grown, max((number for _, number in grown), default=0) or 1)
-    marks = [Mark(across(time_seconds(at)), at, text) for at, text in sorted(moments)]
+    marks: list[Mark] = []
+    named = -_LABEL_WIDTH
+    for number, (at, text) in enumerate(sorted(moments), 1):
+        x = across(time_seconds(at))
+        apart = x - named >= _LABEL_WIDTH  # or numbers would cover each other
+        marks.append(Mark(x, at, text, str(number) if apart else ""))
+        named = x if apart else named
     return Timeline(line(counts, most), exchanges, most, campaign["first_seen"], campaign["last_seen"], marks)
 
 

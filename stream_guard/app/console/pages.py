@@ -91,7 +91,7 @@ class Pages:
             similar=facts.similar(campaign, await operations.whole_campaigns(tenant, _SHOWN)),
             ladder=facts.ladder(self._policy, campaign), dry_run=self._policy.dry_run,
             width=facts.WIDTH, height=facts.HEIGHT,
-            notice=notice, switch=await operations.kill_switch(), hours=HOURS,
+            notice=notice, switch=await operations.kill_switch(), hours=HOURS, shared=facts.shared(campaign),
         )  # fmt: skip
 
     async def _alerts(self, tenant: str) -> dict[str, Json]:
