@@ -85,7 +85,7 @@ class Api:
 
     def pages(self) -> dict[str, str]:
         """Where a browser finds what."""
-        paths = {"campaigns": "/api/v1/campaigns", "health": "/readyz", "metrics": "/metrics"}
+        paths = {"console": "/console", "health": "/readyz", "metrics": "/metrics"}
         return {name: self.base + path for name, path in paths.items()}
 
     def ready(self) -> bool:
