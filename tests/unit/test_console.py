@@ -150,10 +150,10 @@ async def test_hostile_names_are_shown_and_never_run(bench: Bench) -> None:
     bench.operations.registry._campaigns[HOSTILE] = campaign_object(made)
     await bench.log_in()
     quoted = "%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%27"
-    for text in (await bench.page(f"/console/campaigns/default/{quoted}"), await bench.page()):
-        assert "<script>alert" not in text
-        assert "&lt;script&gt;alert" in text or text.count("<script") == 1
-    assert "<script>alert" not in await bench.page(f"/console?q={quoted}&tenant={quoted}")
+    for path in (f"/console/campaigns/default/{quoted}", "/console", f"/console?q={quoted}&tenant={quoted}"):
+        text = await bench.page(path)
+        assert text.count("<script") == 1  # ours
+        assert "&lt;script&gt;alert" in text
 
 
 async def test_every_page_forbids_scripts_of_others_and_framing(bench: Bench) -> None:

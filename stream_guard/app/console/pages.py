@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stream_guard.policy import Decisions
 
 _SHOWN: Final = 200  # campaigns a list, entries an audit
+_COMPARED: Final = 100  # campaigns, to find similar ones
 
 
 class Pages:
@@ -49,7 +50,8 @@ class Pages:
         """Campaigns by harm: open ones first, the fastest first."""
         alerts = await self._alerts(tenant)
         listed = []
-        for one in await self._operations.list_campaigns(tenant, MAX_LIST):
+        searched = MAX_LIST if query or verdict else _SHOWN + 1
+        for one in await self._operations.list_campaigns(tenant, searched):
             if verdict not in {"", one["verdict"]} or query not in one["campaign_id"]:
                 continue
             alert = alerts.get(one["campaign_id"])
@@ -61,14 +63,14 @@ class Pages:
         }
         return self.draw(
             "campaigns.html", session, tenant=tenant, query=query, verdict=verdict, verdicts=list(Verdict),
-            listed=listed[:_SHOWN], left_out=max(0, len(listed) - _SHOWN), held=held, notice=notice,
+            listed=listed[:_SHOWN], left_out=len(listed) > _SHOWN, held=held, notice=notice,
             switch=await self._operations.kill_switch(),
         )  # fmt: skip
 
-    async def campaign(  # what the address says
-        self, session: Session, tenant: str, campaign_id: str, page: int, notice: str
+    async def campaign(  # noqa: PLR0913 # what the address says
+        self, session: Session, tenant: str, campaign_id: str, page: int, notice: str, *, live: bool = False
     ) -> str:
-        """Everything about one campaign.
+        """Everything about one campaign; but for similar ones, which cost most, where only `live` parts are wanted.
 
         Raises:
             UnknownSubjectError: there is none.
@@ -88,7 +90,7 @@ class Pages:
             timeline=facts.timeline(
                 campaign, await operations.history(campaign_id, tenant), decisions, trail, alert
             ),
-            similar=facts.similar(campaign, await operations.whole_campaigns(tenant, _SHOWN)),
+            similar=[] if live else facts.similar(campaign, await operations.whole_campaigns(tenant, _COMPARED)),
             ladder=facts.ladder(self._policy, campaign), dry_run=self._policy.dry_run,
             width=facts.WIDTH, height=facts.HEIGHT,
             notice=notice, switch=await operations.kill_switch(), hours=HOURS, shared=facts.shared(campaign),

@@ -202,7 +202,8 @@ class _Console:
         page = request.query.get("page", "1")
         number = int(page) if page.isdecimal() and len(page) < 6 else 1
         notice = NOTICES.get(request.query.get("done", ""), "")
-        return _html(await self._pages.campaign(session, tenant, campaign_id, max(number, 1), notice))
+        live = "X-Live" in request.headers  # from our script
+        return _html(await self._pages.campaign(session, tenant, campaign_id, max(number, 1), notice, live=live))
 
     # Actions ------------------------------------------------------------------------------------------------------
 
