@@ -111,6 +111,8 @@ class Site:
             tenant=self.tenant, campaign_id="cmp_02c1d8e5", verdict=Verdict.RESELLER_POOL, exchanges_per_hour=88.0,
             evidence=(Evidence("growth", -1.0, 0.0, 0.0, HOSTILE), *EVIDENCE[2:]), log_odds=-4.0,
         )  # fmt: skip
+        entry = {"scope": "account", "id": "acct_partner", "actor": "ann", "reason": "partner benchmark"}
+        await self.registry.allow(self.tenant, entry)
         await self.registry.publish(Output(campaigns=[made, past, pool], alerts=[_alert(made)], decisions=_some(made)))
 
 

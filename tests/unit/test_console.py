@@ -197,6 +197,19 @@ async def test_a_button_is_an_operation_with_who_and_why(
     assert "looked at it" in await bench.page()  # the audit
 
 
+async def test_who_is_left_alone_is_listed_and_can_be_taken_off(bench: Bench) -> None:
+    await bench.log_in()
+    await bench.press(action="allow_member", account="acc_1", hours="24")
+    text = await bench.page("/console")
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', text)
+    assert "account acc_1" in text
+    assert found is not None
+    data = {"csrf": found[1], "reason": "left us", "action": "disallow", "scope": "account", "id": "acc_1"}
+    answer = await bench.client.post("/console/allowed/default", data=data)
+    assert "account acc_1" not in await answer.text()
+    assert decode_operation(bench.operations.sender.sent[-1][2]).action == "disallow"
+
+
 @pytest.mark.parametrize("label", ["true_positive", "false_positive", "organisation", "reseller"])
 async def test_judging_sends_feedback(bench: Bench, label: str) -> None:
     await bench.log_in()

@@ -64,6 +64,7 @@ class Pages:
         return self.draw(
             "campaigns.html", session, tenant=tenant, query=query, verdict=verdict, verdicts=list(Verdict),
             listed=listed[:_SHOWN], left_out=len(listed) > _SHOWN, held=held, notice=notice,
+            allowed=await self._operations.list_allowed(tenant),
             switch=await self._operations.kill_switch(),
         )  # fmt: skip
 

@@ -65,6 +65,7 @@ def add_console(
             web.post(f"{PREFIX}/login", console.log_in),
             web.post(f"{PREFIX}/logout", console.log_out),
             web.post(f"{PREFIX}/kill-switch", console.kill_switch),
+            web.post(f"{PREFIX}/allowed/{{tenant}}", console.disallow),
             web.get(f"{PREFIX}/static/{{name}}", console.static),
             web.get(f"{PREFIX}/campaigns/{{tenant}}/{{id}}", console.campaign),
             web.post(f"{PREFIX}/campaigns/{{tenant}}/{{id}}", console.act),
@@ -219,6 +220,13 @@ class _Console:
         form = {name: str(value) for name, value in (await request.post()).items()}
         action = await perform(self._operations, session, DEFAULT_TENANT, "kill-switch", form, self._clock())
         return _redirect(f"{PREFIX}?done={action}")
+
+    @_guarded
+    async def disallow(self, request: web.Request, session: Session) -> web.StreamResponse:
+        tenant = request.match_info["tenant"]
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        action = await perform(self._operations, session, tenant, "", form, self._clock())
+        return _redirect(f"{PREFIX}?tenant={quote(tenant, safe='')}&done={action}")
 
     def error(self, session: Session | None, text: str, status: int) -> web.StreamResponse:
         """One clear sentence."""
