@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from axe_core_python.selenium import Axe  # type: ignore[import-untyped] # ships no types
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -93,8 +93,8 @@ class Page:
         return self._browser.execute_script(script)
 
     def text(self) -> str:
-        """What the page says."""
-        return self._browser.find_element(By.TAG_NAME, "body").text
+        """What the page says; nothing while it is being loaded."""
+        return str(self.run("return document.readyState === 'complete' ? document.body.innerText : ''"))
 
     def key(self, *keys: str) -> None:
         """Press keys, wherever the focus is."""
@@ -109,5 +109,6 @@ class Page:
         self._wait(lambda: expected in self.text(), expected)
 
     def _wait(self, check: object, what: str) -> None:
-        waiting = WebDriverWait(self._browser, WAIT_SECONDS, ignored_exceptions=[StaleElementReferenceException])
+        # While one page gives way to the next the driver may fail in several ways.
+        waiting = WebDriverWait(self._browser, WAIT_SECONDS, ignored_exceptions=[WebDriverException])
         waiting.until(lambda _: check(), f"no {what!r} on the page")  # type: ignore[operator] # a callable
