@@ -12,8 +12,7 @@ import msgspec
 
 from stream_guard.adapters.notify.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from stream_guard.adapters.notify.targets import TargetKind
-from stream_guard.adapters.notify.texts import alertmanager_alert, title_and_text
-from stream_guard.encode import time_text
+from stream_guard.adapters.notify.texts import alertmanager_alert, ended, title_and_text
 from stream_guard.errors import ConfigurationError, ServiceUnavailableError, StreamGuardError
 
 if TYPE_CHECKING:
@@ -79,7 +78,8 @@ class AlertmanagerSender:
         found = alertmanager_alert(notice.alert, notice.known, now)
         alerts = [found]
         if notice.known is not None and notice.known["labels"] != found["labels"]:
-            alerts.append({**notice.known, "endsAt": time_text(now)})  # it goes on under a higher severity
+            # It goes on under a higher severity.
+            alerts.append({**notice.known, "endsAt": ended(notice.known["startsAt"], now)})
         await _post(self._session, self._url, msgspec.json.encode(alerts), {})
         return found
 

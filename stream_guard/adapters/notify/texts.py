@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stream_guard.records import Json
 
 HOLDS_SECONDS: Final = 900.0  # how long Alertmanager keeps an alert that nobody repeats
+_CLOCKS_DIFFER_SECONDS: Final = 10.0
 _URGENCY: Final = {"info": "info", "warning": "ticket", "critical": "page"}  # as in deploy/alertmanager
 _RANKS: Final = ("info", "ticket", "page")
 _KINDS: Final = {"info": "info", "warning": "warning", "critical": "failure"}
@@ -46,11 +47,20 @@ def alertmanager_alert(alert: Json | None, known: Json | None, now: float) -> Js
         "labels": labels,
         "annotations": annotations,
         "startsAt": starts,
-        "endsAt": time_text(now) if alert["status"] == "resolved" else holds,
+        "endsAt": ended(starts, now) if alert["status"] == "resolved" else holds,
     }
     if "console" in alert["links"]:
         found["generatorURL"] = alert["links"]["console"]
     return found
+
+
+def ended(starts: str, now: float) -> str:
+    """The end of an alert that is over: a little in the past.
+
+    An end that is still to come by Alertmanager's clock loses against the later end that it was told before, and the
+    alert would stay open until then.
+    """
+    return time_text(max(time_seconds(starts), now - _CLOCKS_DIFFER_SECONDS))
 
 
 def title_and_text(alert: Json) -> tuple[str, str, str]:
