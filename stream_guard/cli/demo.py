@@ -43,6 +43,7 @@ QUIET_SECONDS: Final = 8.0  # longer than the worker waits before it closes the 
 POLL_SECONDS: Final = 0.5
 _OPERATORS_NEED: Final = ("KAFKA__BOOTSTRAP", "REDIS__URL", "PARTITIONS__QUERIES")
 CAMPAIGN: Final = "extraction_campaign"
+_interrupted: Final = threading.Event()
 
 
 @click.command()
@@ -67,7 +68,7 @@ def demo(*, seconds: float, accounts: int, seed: int, keep: bool) -> None:
             command = [sys.executable, "-m", "stream_guard.cli", "worker"]
             with child("worker", command, directory, _environment(settings)) as worker:
                 api = Api(settings.web.port)
-                worker.wait_until(api.ready, READY_SECONDS)
+                worker.wait_until(lambda: _not_interrupted() and api.ready(), READY_SECONDS)
                 click.echo("the worker is ready\n")
                 found = _play(api, worker, settings, traffic := make_traffic(seed, accounts), seconds)
                 for line in report_lines(found, traffic, api.pages() if keep else {}):
@@ -125,6 +126,7 @@ def _play(api: Api, worker: Child, settings: Settings, traffic: DemoTraffic, sec
         task = bar.add_task("traffic", total=len(traffic.records))
 
         def step(count: int, ts: float) -> None:
+            _not_interrupted()
             bar.update(task, advance=count, description=f"event time {short_time(time_text(ts))}")
             watch.look()
             if not worker.running:
@@ -268,7 +270,8 @@ def _signals_as_interrupts() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    _interrupted.clear()
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
@@ -277,4 +280,12 @@ def _signals_as_interrupts() -> Iterator[None]:
 
 
 def _interrupt(*_: object) -> None:
+    _interrupted.set()
     raise KeyboardInterrupt
+
+
+def _not_interrupted() -> bool:
+    """True, unless an interrupt fell into code that drops exceptions, such as a destructor: then it comes now."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+    return True
