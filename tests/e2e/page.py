@@ -49,6 +49,8 @@ class Page:
         for name, text in (("actor", actor), ("token", token)):
             self._browser.find_element(By.NAME, name).send_keys(text)
         self._browser.find_element(By.CSS_SELECTOR, "main button").click()
+        # Whoever goes elsewhere before the answer is there has no session yet.
+        self._wait(lambda: self.text() and not self._browser.find_elements(By.NAME, "token"), "page behind the log-in")
 
     def open(self, url: str, expected: str, screenshot: str) -> None:
         """Open a page, wait for a text on it, and keep a screenshot either way."""
