@@ -15,6 +15,10 @@ import subprocess
 import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCKS = (ROOT / "requirements.lock", ROOT / "deploy" / "requirements.lock")
@@ -48,18 +52,26 @@ def pins(lock: Path) -> dict[str, str]:
     return found
 
 
-def changed_files(distribution: Distribution) -> tuple[int, list[str]]:
-    """How many files of a package were checked, and which differ from what its wheel recorded."""
-    checked, changed = 0, []
-    for file in distribution.files or ():
-        if file.hash is None or file.hash.mode != "sha256" or file.name.endswith(NO_RECORD):
-            continue
-        path = Path(str(distribution.locate_file(file)))
-        checked += 1
+def recorded(packages: Iterable[Distribution]) -> dict[Path, dict[str, str]]:
+    """What the wheels recorded: digest -> package, for each file. Two packages may bring the same file."""
+    found: dict[Path, dict[str, str]] = {}
+    for package in packages:
+        for file in package.files or ():
+            if file.hash is not None and file.hash.mode == "sha256" and not file.name.endswith(NO_RECORD):
+                path = Path(str(package.locate_file(file)))
+                found.setdefault(path, {})[file.hash.value] = normal(package.metadata["Name"])
+    return found
+
+
+def changed_files(packages: Iterable[Distribution]) -> tuple[int, list[str]]:
+    """How many files of packages were checked, and which are not what any of their wheels recorded."""
+    files = recorded(packages)
+    changed = []
+    for path, owners in files.items():
         digest = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
-        if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != file.hash.value:
-            changed.append(str(file))
-    return checked, changed
+        if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() not in owners:
+            changed.append(f"{', '.join(sorted(set(owners.values())))}: {path.name} differs from its record: {path}")
+    return len(files), changed
 
 
 def verify() -> int:
@@ -69,23 +81,22 @@ def verify() -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    problems, packages, files = [], 0, 0
-    for distribution in distributions():
-        name = normal(distribution.metadata["Name"])
-        if name not in locked[0]:
-            continue  # the project itself and what installs it
-        packages += 1
-        if distribution.version != locked[0][name]:
-            problems.append(f"{name} {distribution.version} is installed, {locked[0][name]} is locked")
-        checked, changed = changed_files(distribution)
-        files += checked
-        problems += [f"{name}: {file} differs from its record" for file in changed]
+    # Not in the lock are the project itself and what installs it.
+    packages = [found for found in distributions() if normal(found.metadata["Name"]) in locked[0]]
+    versions = [(normal(found.metadata["Name"]), found.version) for found in packages]
+    problems = [
+        f"{name} {version} is installed, {locked[0][name]} is locked"
+        for name, version in versions
+        if version != locked[0][name]
+    ]
+    files, changed = changed_files(packages)
+    problems += changed
     problems += [f"{name} is locked twice" for name in locked[1] if locked[0].get(name) != locked[1][name]]
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     sys.stdout.write(
         f"{SOURCE[0]} is not reachable: no vulnerabilities were looked up. Verified instead: {len(locked[0])} and "
-        f"{len(locked[1])} locked packages have hashes; {packages} installed packages with {files:,} files, "
+        f"{len(locked[1])} locked packages have hashes; {len(packages)} installed packages with {files:,} files, "
         f"{len(problems)} problems\n"
     )
     return 1 if problems else 0

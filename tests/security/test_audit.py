@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import subprocess
 import sys
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, distribution
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,11 +32,26 @@ def test_an_entry_without_a_pin_or_a_hash_is_noticed(line: str, tmp_path: Path) 
 
 
 def test_a_changed_file_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked, changed = audit.changed_files(distribution("click"))
+    checked, changed = audit.changed_files([distribution("click")])
     assert checked > 5
     assert changed == []
     monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: b"something else")
-    assert audit.changed_files(distribution("click"))[1]
+    assert audit.changed_files([distribution("click")])[1]
+
+
+def test_of_a_file_that_two_packages_bring_either_one_is_right(tmp_path: Path) -> None:
+    packages = []
+    for name, text in (("first", ""), ("second", "PLACE = 1\n")):
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        about = tmp_path / f"{name}-1.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (about / "RECORD").write_text(f"shared.py,sha256={digest},{len(text)}\n")
+        packages.append(Distribution.at(about))
+    for text, problems in (("", 0), ("PLACE = 1\n", 0), ("PLACE = 2\n", 1)):
+        (tmp_path / "shared.py").write_text(text)
+        checked, changed = audit.changed_files(packages)
+        assert (checked, len(changed)) == (1, problems)
 
 
 def test_the_bill_of_materials_names_every_package_of_the_image(tmp_path: Path) -> None:
