@@ -128,17 +128,33 @@ def child(name: str, command: Sequence[str], directory: Path, environment: Mappi
 
 
 @contextmanager
-def embedded_services(directory: Path) -> Iterator[Services]:
+def embedded_services(directory: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Services]:
     """Run a broker and a Valkey server, with their files in `directory`, until the block ends.
+
+    Args:
+        directory: for their logs and files.
+        meanwhile: called again and again while we wait; what it raises ends the start.
 
     Raises:
         ConfigurationError: the extra `embedded` is not installed, or has no program for this machine.
         ServiceUnavailableError: a server does not start.
     """
     broker, valkey = _tansu(directory), _valkey()
+
+    def waiting(answers: Callable[[int], bool]) -> Callable[[int], bool]:
+        def ask(port: int) -> bool:
+            meanwhile()
+            return answers(port)
+
+        return ask
+
     with ExitStack() as stack:
-        kafka_port = _start(stack, "broker", directory, lambda port: _broker_command(broker, port), _kafka_answers)
-        redis_port = _start(stack, "redis", directory, lambda port: _redis_command(valkey, port, directory), _pong)
+        kafka_port = _start(
+            stack, "broker", directory, lambda port: _broker_command(broker, port), waiting(_kafka_answers)
+        )
+        redis_port = _start(
+            stack, "redis", directory, lambda port: _redis_command(valkey, port, directory), waiting(_pong)
+        )
         yield Services(f"{HOST}:{kafka_port}", f"redis://{HOST}:{redis_port}/0")
 
 

@@ -59,16 +59,17 @@ def demo(*, seconds: float, accounts: int, seed: int, keep: bool) -> None:
     """
     with _signals_as_interrupts(), tempfile.TemporaryDirectory(prefix="stream-guard-demo-") as name:
         directory = Path(name)
-        with embedded_services(directory) as services:
+        with embedded_services(directory, _go_on) as services:
             click.echo(f"broker and Redis listen on {HOST}")
             settings = _settings(services)
+            _go_on()
             with TopicAdmin(settings) as admin:
                 require(admin.create_missing(plan_topics(settings)))
             click.echo("topics are created")
             command = [sys.executable, "-m", "stream_guard.cli", "worker"]
             with child("worker", command, directory, _environment(settings)) as worker:
                 api = Api(settings.web.port)
-                worker.wait_until(lambda: _not_interrupted() and api.ready(), READY_SECONDS)
+                worker.wait_until(api.ready, READY_SECONDS)
                 click.echo("the worker is ready\n")
                 found = _play(api, worker, settings, traffic := make_traffic(seed, accounts), seconds)
                 for line in report_lines(found, traffic, api.pages() if keep else {}):
@@ -91,6 +92,7 @@ class Api:
 
     def ready(self) -> bool:
         """Whether every partition is restored."""
+        _go_on()
         try:
             return bool(json.loads(self._read("/readyz"))["nodes"])
         except (OSError, ValueError):
@@ -126,7 +128,7 @@ def _play(api: Api, worker: Child, settings: Settings, traffic: DemoTraffic, sec
         task = bar.add_task("traffic", total=len(traffic.records))
 
         def step(count: int, ts: float) -> None:
-            _not_interrupted()
+            _go_on()
             bar.update(task, advance=count, description=f"event time {short_time(time_text(ts))}")
             watch.look()
             if not worker.running:
@@ -169,6 +171,7 @@ class _Watch:
 
     def look(self) -> None:
         """Ask the worker, not more often than every half second."""
+        _go_on()
         now = time.monotonic()
         if now < self._next:
             return
@@ -261,6 +264,7 @@ def _wait_for_interrupt(worker: Child, environment: dict[str, str]) -> None:
     click.echo("\nCtrl-C ends everything.")
     with suppress(KeyboardInterrupt):
         while worker.running:
+            _go_on()
             time.sleep(POLL_SECONDS)
 
 
@@ -280,12 +284,15 @@ def _signals_as_interrupts() -> Iterator[None]:
 
 
 def _interrupt(*_: object) -> None:
-    _interrupted.set()
-    raise KeyboardInterrupt
+    """The first asks us to end where we wait: an exception that came while a child is being born would lose it.
 
-
-def _not_interrupted() -> bool:
-    """True, unless an interrupt fell into code that drops exceptions, such as a destructor: then it comes now."""
+    The next comes at once, for whoever cannot wait until the children have ended politely.
+    """
     if _interrupted.is_set():
         raise KeyboardInterrupt
-    return True
+    _interrupted.set()
+
+
+def _go_on() -> None:
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
