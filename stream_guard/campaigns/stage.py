@@ -203,9 +203,9 @@ class CampaignsStage:
             cluster: seen for cluster, seen in ledger.clusters.items() if now - seen < _CLUSTER_MEMORY_SECONDS
         }
         ledger.admit(judge_members(suspicions, at.reference), now, self._policy)
-        convincing = ledger.log_odds >= self._policy.fire_log_odds and (
-            len(ledger.member_keys) >= self._policy.min_members
-        )
+        enough = len(ledger.member_keys) >= self._policy.min_members
+        resold = all(suspicion.resold for suspicion in suspicions)  # groups that agree about that are no campaign
+        convincing = enough and not resold and ledger.log_odds >= self._policy.fire_log_odds
         ledger.streak = ledger.streak + 1 if convincing else 0
         if ledger.streak >= self._policy.fire_evaluations:
             ledger.fired = True
@@ -213,7 +213,7 @@ class CampaignsStage:
             ledger.verdict = _VERDICT_OF_LABEL[ledger.label]
         elif ledger.fired:
             ledger.verdict = Verdict.EXTRACTION_CAMPAIGN
-        elif all(suspicion.resold for suspicion in suspicions) and len(ledger.member_keys) >= self._policy.min_members:
+        elif resold and enough:
             ledger.verdict = Verdict.RESELLER_POOL
 
     def _fade(self, ledger: Ledger, now: float) -> None:

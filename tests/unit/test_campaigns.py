@@ -230,6 +230,17 @@ def resold(value: int, names: list[str], now: float) -> Suspicion:
     return replace(suspicion(value, names, now=now), resold=True)
 
 
+def test_groups_that_agree_about_resale_are_no_campaign() -> None:
+    stage = CampaignsStage(POLICY)
+    for number in range(4):
+        now = START + 600.0 * number
+        kinds = (Kind.PAYMENT, Kind.CLIENT, Kind.ADDRESS, Kind.COHORT)
+        groups = [replace(suspicion(1, keys("a"), now=now, kind=kind), resold=True) for kind in kinds]
+        (campaign,) = step(stage, number, *groups)
+        assert campaign.log_odds >= POLICY.campaigns.fire_log_odds
+        assert campaign.verdict is Verdict.RESELLER_POOL
+
+
 def test_what_an_ended_campaign_takes_over_is_stored_too() -> None:
     stage, stored = CampaignsStage(POLICY), dict[bytes, bytes | None]()
     for number in range(4):

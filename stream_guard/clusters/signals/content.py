@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_MIN_PROMPTS = 5
+_LANGUAGES = 24
+_STANDARD_ERRORS = 2.0
+_MIN_ACCOUNTS = 100
+_REGRESSION_ACCOUNTS = 30_000
 _COMMON_ITEM = 0.15  # an item that this share of the members asked is common to them
 
 
@@ -63,6 +68,46 @@ def capability_focus(view: GroupView) -> Floats:
     ratio = np.log(np.maximum(mean, 1e-12) / view.population.capability)
     tagged = 1.0 - mean[:, 0]
     return np.where(tagged >= 0.5, (mean * ratio).sum(axis=1), np.nan)
+
+
+def prompt_distribution(view: GroupView) -> Floats:
+    """By how much, at least, what the members ask differs from what everyone of their languages and capabilities asks.
+
+    The squared maximum mean discrepancy (Gretton et al. 2012) with the topic bits as random features (simhash: signs of
+    random projections, Charikar 2002), as an unbiased U-statistic over the members' decayed means, less two standard
+    errors of it under the hypothesis of no difference. What language and capability explain is taken out by ridge
+    regression over all accounts. Cost: O(accounts * bits * (classes + bits)).
+    """
+    known = view.all_rows["prompts"] >= _MIN_PROMPTS
+    apart = view.once("topic_residuals", _topic_residuals)
+    spread = float(np.linalg.norm(apart[known].T @ apart[known])) / max(int(known.sum()), 1)
+    own = apart[view.groups.member]
+    count = view.total(known[view.groups.member])
+    total = view.total(own)
+    squares = view.total(np.einsum("ij,ij->i", own, own))
+    pairs = np.maximum(count * (count - 1.0), 1.0)
+    distance = (np.einsum("ij,ij->i", total, total) - squares) / pairs
+    least = distance - _STANDARD_ERRORS * spread * np.sqrt(2.0 / pairs)
+    return np.where((count >= 5) & (count * 2 >= view.groups.size), least, np.nan)
+
+
+def _topic_residuals(view: GroupView) -> Floats:
+    """Mean topic bits of each active account less what its language and capabilities explain; 0 where not ready."""
+    rows = view.all_rows
+    known = rows["prompts"] >= _MIN_PROMPTS
+    topic = rows["topic"] / 127.0
+    if known.sum() < _MIN_ACCOUNTS:
+        return np.zeros_like(topic)
+    language = rows["values"][:, Kind.LANGUAGE]
+    common, count = np.unique(language[known], return_counts=True)
+    common = common[np.argsort(-count, kind="stable")[:_LANGUAGES]]
+    explaining = np.concatenate(
+        (language[:, None] == common[None, :], capability_mix(rows["capability"]), np.ones((len(rows), 1))), axis=1
+    ).astype(np.float64)
+    sample = np.flatnonzero(known)[:_REGRESSION_ACCOUNTS]
+    x = explaining[sample]
+    weights = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ topic[sample])
+    return np.asarray(np.where(known[:, None], topic - explaining @ weights, 0.0))
 
 
 SHARED_TEMPLATE = Signal(
