@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,18 +23,18 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-class Server:
+class Server(ABC):
     """A process of ours."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.process: subprocess.Popen[bytes] | None = None
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self) -> list[str]: ...
 
-    def answers(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def answers(self) -> bool: ...
 
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
