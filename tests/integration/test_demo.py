@@ -106,6 +106,17 @@ def test_an_interrupt_ends_everything(tmp_path: Path) -> None:
     assert running_in(tmp_path) == []
 
 
+def test_the_first_interrupt_asks_and_the_second_insists() -> None:
+    with command._signals_as_interrupts():
+        os.kill(os.getpid(), signal.SIGINT)  # alone it interrupts nothing: what is being started gets known first
+        with pytest.raises(KeyboardInterrupt):
+            command._go_on()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    with command._signals_as_interrupts():
+        command._go_on()
+
+
 class _Idle:
     """A worker that counts nothing and finds nothing."""
 
