@@ -12,10 +12,9 @@ from stream_guard.clusters.forest import GroupForest
 from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of, owner_of
 from stream_guard.clusters.own_past import OwnPast
 from stream_guard.clusters.population import Population
-from stream_guard.clusters.resale import looks_resold, resale_explains
+from stream_guard.clusters.resale import explained_by_resale, looks_resold, worth_a_report
 from stream_guard.clusters.signals import SIGNALS
 from stream_guard.clusters.signals.binding import FAMILIES
-from stream_guard.clusters.signals.content import prompt_distribution
 from stream_guard.clusters.view import GroupView
 from stream_guard.records import Evidence, Kind, Suspicion
 
@@ -121,13 +120,13 @@ class TenantJudge:
         total = self._rarity(columns, terms, total)
         held = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
         suspicious = total >= limits.suspect_log_odds - limits.suspect_hysteresis * held
-        suspicious &= ~resale_explains(columns, terms, groups.size)
+        suspicious &= ~explained_by_resale(columns, terms, view, suspicious)
         self._learn(view, groups, columns, terms, total, per_hour, crowd.suspect)
         self.suspected = frozenset(groups.fingerprint[suspicious].tolist())
 
         strongest = np.argsort(-total, kind="stable")
         chosen = self._covering(groups, strongest[suspicious[strongest]], len(rows))
-        resold = looks_resold(columns, total, groups.size, limits.prior_log_odds) & ~suspicious
+        resold = looks_resold(columns) & worth_a_report(groups.size, total, limits.prior_log_odds) & ~suspicious
         bystanding = self._covering(groups, strongest[resold[strongest]], len(rows))
         for group in np.union1d(chosen, bystanding).tolist():
             evidence = [Evidence("prior", limits.prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
@@ -143,7 +142,6 @@ class TenantJudge:
         """Every statistic of every group, and the groups' queries an hour."""
         columns = {signal.name: signal.measure(view) for signal in self.signals if signal.measure is not None}
         per_hour = view.total(view.per_hour) * groups.size / np.minimum(groups.size, SAMPLE_MEMBERS)
-        columns["prompt_distribution"] = prompt_distribution(view)
         columns["growth"] = self.own_past.score(groups.fingerprint.tolist(), per_hour)
         return columns, per_hour
 

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stream_guard.clusters.signals.content import prompt_difference
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from stream_guard.clusters.view import GroupView
 
     Floats = NDArray[np.float64]
 
@@ -23,28 +27,14 @@ _MIN_BINDING = 2.0
 _MAX_SHARED_TEMPLATE = 0.2
 _MAX_FOCUS = 0.5
 _MIN_OTHER_ORGANISATIONS = 0.6
-_MAX_OWN_TEMPLATE = 0.08  # customers of their own have templates, but not the same
-_MAX_DISCREPANCY = 0.6  # of what is asked; three of four ordinary groups are below
-_MAX_PURPOSE = 1.0  # log-odds
-_PURPOSE = (
-    "shared_template",
-    "capability_focus",
-    "cot_elicitation",
-    "foreign_thinking_signature",
-    "edited_context",
-    "flat_day",
-)
 _MIN_PRIVATE = 0.1  # with institutional mail almost throughout it is one institution's own pool
+_MAX_OWN_TEMPLATE = 0.08  # customers have templates of their own, not the same
+_MAX_DIFFERENCE = 0.6  # of what is asked from what everyone asks, at least
+_MAX_PURPOSE = 1.0  # log-odds
+_PURPOSE = ("cot_elicitation", "foreign_thinking_signature", "edited_context", "flat_day")
 
 
-def looks_resold(
-    columns: Mapping[str, Floats], total: Floats, size: NDArray[np.int64], prior_log_odds: float
-) -> NDArray[np.bool_]:
-    """Which groups are reported as resold pools: large enough, and rather a campaign than before any evidence."""
-    return np.asarray((size >= _MIN_MEMBERS) & (total >= prior_log_odds) & _shape(columns))
-
-
-def _shape(columns: Mapping[str, Floats]) -> NDArray[np.bool_]:
+def looks_resold(columns: Mapping[str, Floats]) -> NDArray[np.bool_]:
     """Which groups have the shape of a resold pool; a statistic that is not ready says no."""
     return np.asarray(
         (columns["billing_reuse"] >= _MIN_BILLING_REUSE)
@@ -56,18 +46,23 @@ def _shape(columns: Mapping[str, Floats]) -> NDArray[np.bool_]:
     )
 
 
-def resale_explains(
-    columns: Mapping[str, Floats], terms: Mapping[str, Floats], size: NDArray[np.int64]
+def worth_a_report(size: NDArray[np.int64], total: Floats, prior_log_odds: float) -> NDArray[np.bool_]:
+    """Which groups people should see if they are resold: large, and bound beyond what the prior takes away."""
+    return np.asarray((size >= _MIN_MEMBERS) & (total >= prior_log_odds))
+
+
+def explained_by_resale(
+    columns: Mapping[str, Floats], terms: Mapping[str, Floats], view: GroupView, suspicious: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Which groups are no campaign, however closely bound: resale binds, and nothing they ask speaks against it.
+    """Which suspicious groups are no campaign, however closely bound: nothing that they ask speaks against resale.
 
     Cards, machines and sign-ups in common are what a reseller has to have. What a campaign adds is a purpose: it asks
-    something else than everyone asks, in templates, of one kind, day and night.
+    something else than everyone asks, in a template, day and night, or for the model's reasoning. The prompts are
+    compared only where everything else is explained, which is seldom.
     """
-    purpose = sum(np.maximum(terms[name], 0.0) for name in _PURPOSE if name in terms)
-    return np.asarray(
-        _shape(columns)
-        & ~(columns["shared_template"] > _MAX_OWN_TEMPLATE + 1.0 / size)  # what one member shows is not shared
-        & ~(columns["prompt_distribution"] > _MAX_DISCREPANCY)
-        & (purpose < _MAX_PURPOSE)
-    )
+    purpose = sum(np.maximum(terms[name], 0.0) for name in _PURPOSE)
+    template = columns["shared_template"] > _MAX_OWN_TEMPLATE + 1.0 / view.groups.size  # one member's own is not shared
+    explained = np.asarray(suspicious & looks_resold(columns) & ~template & (purpose < _MAX_PURPOSE))
+    if explained.any():
+        explained[explained] = ~(prompt_difference(view.subset(explained)) > _MAX_DIFFERENCE)
+    return explained

@@ -70,6 +70,10 @@ class GroupView:
     def __len__(self) -> int:
         return len(self.groups)
 
+    def subset(self, chosen: NDArray[np.bool_]) -> GroupView:
+        """The same view of some of the groups."""
+        return GroupView(self.all_rows, self.groups.subset(chosen), self.population, self.now, self._classes)
+
     def column(self, name: str) -> NDArray[Any]:
         """One field of the members' rows, group after group."""
         if name not in self._columns:

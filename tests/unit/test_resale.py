@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from stream_guard.clusters.resale import looks_resold, resale_explains
+from stream_guard.clusters import SIGNALS, ClustersStage
+from stream_guard.clusters.groups import form_groups
+from stream_guard.clusters.population import Population
+from stream_guard.clusters.resale import explained_by_resale, looks_resold, worth_a_report
+from stream_guard.clusters.signals.content import prompt_difference
+from stream_guard.clusters.view import GroupView
+from stream_guard.policy import Policy
+from stream_guard.records import Kind, Suspicion
+from tests.support.events import CORPORATE, START, delta, honest_rows, pool_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from tests.support.events import Rows
 
 PRIOR = -6.0
+CARD = 4_242
+ALIKE, OTHERS = 0, 60  # by how much the topic bits of the pool are moved
 RESOLD = {
     "billing_reuse": 0.9,
     "binding": 3.0,
@@ -20,35 +30,46 @@ RESOLD = {
     "institution": 0.25,
     "shared_template": 0.04,
     "capability_focus": 0.2,
-    "prompt_distribution": 0.1,
 }
 
 
-def columns(**changed: float) -> dict[str, NDArray[np.float64]]:
-    return {name: np.array([value]) for name, value in (RESOLD | changed).items()}
+def people_and_pool(size: int, moved: int) -> Rows:
+    """People, and a pool that shares a card; what the pool asks is what people ask, or moved away from it."""
+    people, _ = honest_rows(1_500, 1)
+    pool, _ = honest_rows(size, 2)
+    pool["values"][:, Kind.PAYMENT] = CARD
+    pool["topic"] += np.int8(moved)
+    rows = np.concatenate((people, pool))
+    rows["prompts"] = 20
+    return rows[np.argsort(rows["account"])]
 
 
-def explained(*, size: float = 40.0, purpose: float = 0.0, **changed: float) -> bool:
-    terms = {"flat_day": np.array([purpose])}
-    return bool(resale_explains(columns(**changed), terms, np.array([size]))[0])
+def view_of(rows: Rows, *cards: int) -> GroupView:
+    groups = form_groups(rows, 5, 0, 1)
+    chosen = np.isin(groups.fingerprint, [(Kind.PAYMENT << 32) | card for card in cards])
+    return GroupView(rows, groups.subset(chosen), Population.of(rows), START, {})
+
+
+def explained(*, size: int = 40, moved: int = ALIKE, purpose: float = 0.0, **changed: float) -> bool:
+    columns = {name: np.array([value]) for name, value in (RESOLD | changed).items()}
+    terms = {signal.name: np.zeros(1) for signal in SIGNALS} | {"flat_day": np.array([purpose])}
+    view = view_of(people_and_pool(size, moved), CARD)
+    return bool(explained_by_resale(columns, terms, view, np.array([True]))[0])
 
 
 def test_a_pool_that_asks_what_everyone_asks_is_explained_by_resale() -> None:
     assert explained()
-    assert explained(prompt_distribution=float("nan"))  # too few prompts to tell a difference
+
+
+def test_a_pool_that_asks_something_else_is_not() -> None:
+    assert not explained(moved=OTHERS)
 
 
 @pytest.mark.parametrize(
     "purpose",
-    [
-        {"prompt_distribution": 1.2},
-        {"shared_template": 0.15},
-        {"capability_focus": 1.3},
-        {"capability_focus": float("nan")},
-        {"purpose": 1.5},
-    ],
+    [{"shared_template": 0.15}, {"capability_focus": 1.3}, {"capability_focus": float("nan")}, {"purpose": 1.5}],
 )
-def test_a_purpose_is_not_explained_by_resale(purpose: dict[str, float]) -> None:
+def test_a_purpose_is_not_explained_by_resale(purpose: dict[str, Any]) -> None:
     assert not explained(**purpose)
 
 
@@ -57,7 +78,45 @@ def test_a_template_that_one_member_of_few_shows_is_not_shared() -> None:
     assert not explained(size=40, shared_template=0.125)
 
 
+def test_what_few_prompts_show_is_no_difference() -> None:
+    rows = people_and_pool(40, OTHERS)
+    rows["prompts"] = 4
+    assert np.isnan(prompt_difference(view_of(rows, CARD))).all()
+
+
+def test_hardly_any_group_of_people_differs_from_people() -> None:
+    rows = people_and_pool(40, OTHERS)
+    cards = np.random.default_rng(3).integers(1, 101, len(rows))
+    mine = rows["values"][:, Kind.PAYMENT] == CARD
+    rows["values"][:, Kind.PAYMENT] = np.where(mine, CARD, cards)
+    difference = prompt_difference(view_of(rows, *range(1, 101)))
+    assert len(difference) > 90
+    assert (difference > 0.0).mean() <= 0.1
+    assert prompt_difference(view_of(rows, CARD)) > difference.max()
+
+
 @pytest.mark.parametrize(("total", "size", "reported"), [(-3.0, 20, True), (-3.0, 19, False), (-9.0, 600, False)])
 def test_only_what_is_large_and_bound_beyond_chance_is_reported(total: float, size: int, *, reported: bool) -> None:
-    found = looks_resold(columns(), np.array([total]), np.array([size]), PRIOR)
-    assert bool(found[0]) is reported
+    assert looks_resold({name: np.array([value]) for name, value in RESOLD.items()}).all()
+    assert bool(worth_a_report(np.array([size]), np.array([total]), PRIOR)[0]) is reported
+
+
+def judged(moved: int) -> list[Suspicion]:
+    """A pool on one card and one client, signed up within an hour, used evenly, a quarter with company mail."""
+    rows, keys = pool_rows(40, 101)
+    usual, _ = honest_rows(40, 7)
+    for name in ("capability", "templates", "template_share", "day_shape", "gap_var", "topic"):
+        rows[name] = usual[name]
+    rows["capability"] *= (rows["events"] / usual["events"])[:, None]
+    rows["values"][:, Kind.EMAIL_CLASS] = np.where(np.arange(40) % 4, 904, CORPORATE)
+    rows["values"][:, [Kind.TLS, Kind.HEADER, Kind.CLIENT]] = 99
+    rows["topic"] += np.int8(moved)
+    stage = ClustersStage(0, 1, Policy())
+    found = stage.apply(int(START // 60.0), [delta(int(START // 60.0), honest_rows(1_500, 1), (rows, keys))])
+    assert found is not None
+    return [suspicion for suspicion in found.suspicions if suspicion.kind is Kind.PAYMENT]
+
+
+def test_the_same_pool_is_suspicious_or_reported_as_resold_by_what_it_asks() -> None:
+    assert [suspicion.resold for suspicion in judged(OTHERS)] == [False]
+    assert [suspicion.resold for suspicion in judged(ALIKE)] == [True]

@@ -70,17 +70,19 @@ def capability_focus(view: GroupView) -> Floats:
     return np.where(tagged >= 0.5, (mean * ratio).sum(axis=1), np.nan)
 
 
-def prompt_distribution(view: GroupView) -> Floats:
+def prompt_difference(view: GroupView) -> Floats:
     """By how much, at least, what the members ask differs from what everyone of their languages and capabilities asks.
 
     The squared maximum mean discrepancy (Gretton et al. 2012) with the topic bits as random features (simhash: signs of
     random projections, Charikar 2002), as an unbiased U-statistic over the members' decayed means, less two standard
-    errors of it under the hypothesis of no difference. What language and capability explain is taken out by ridge
-    regression over all accounts. Cost: O(accounts * bits * (classes + bits)).
+    errors of it if there were no difference. NaN where too few members have asked enough.
+    Cost: O(accounts * bits * (bits + classes)).
     """
     known = view.all_rows["prompts"] >= _MIN_PROMPTS
-    apart = view.once("topic_residuals", _topic_residuals)
-    spread = float(np.linalg.norm(apart[known].T @ apart[known])) / max(int(known.sum()), 1)
+    if known.sum() < _MIN_ACCOUNTS:
+        return np.full(len(view), np.nan)
+    apart = _unexplained_topic(view.all_rows, known)
+    spread = float(np.linalg.norm(apart[known].T @ apart[known])) / float(known.sum())
     own = apart[view.groups.member]
     count = view.total(known[view.groups.member])
     total = view.total(own)
@@ -91,22 +93,17 @@ def prompt_distribution(view: GroupView) -> Floats:
     return np.where((count >= 5) & (count * 2 >= view.groups.size), least, np.nan)
 
 
-def _topic_residuals(view: GroupView) -> Floats:
-    """Mean topic bits of each active account less what its language and capabilities explain; 0 where not ready."""
-    rows = view.all_rows
-    known = rows["prompts"] >= _MIN_PROMPTS
+def _unexplained_topic(rows: NDArray[np.void], known: NDArray[np.bool_]) -> Floats:
+    """Mean topic bits less what language and capabilities explain, by ridge regression; 0 for accounts not `known`."""
     topic = rows["topic"] / 127.0
-    if known.sum() < _MIN_ACCOUNTS:
-        return np.zeros_like(topic)
     language = rows["values"][:, Kind.LANGUAGE]
     common, count = np.unique(language[known], return_counts=True)
     common = common[np.argsort(-count, kind="stable")[:_LANGUAGES]]
     explaining = np.concatenate(
         (language[:, None] == common[None, :], capability_mix(rows["capability"]), np.ones((len(rows), 1))), axis=1
-    ).astype(np.float64)
-    sample = np.flatnonzero(known)[:_REGRESSION_ACCOUNTS]
-    x = explaining[sample]
-    weights = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ topic[sample])
+    )
+    x, y = explaining[known][:_REGRESSION_ACCOUNTS], topic[known][:_REGRESSION_ACCOUNTS]
+    weights = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ y)
     return np.asarray(np.where(known[:, None], topic - explaining @ weights, 0.0))
 
 
