@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from stream_guard.evaluate.truth import same_group
+from stream_guard.evaluate.truth import FEW, same_group
 from stream_guard.records import Action, AlertStatus, DecisionStatus, Scope, Severity, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stream_guard.evaluate.truth import Attack, Truth
     from stream_guard.records import Alert, Campaign, Outputs
 
@@ -30,6 +32,7 @@ class Story:
     """One alert over its life.
 
     Attributes:
+        scope: what it is about: an account or a campaign.
         severity: the worst so far.
         verdict: the last.
         honest: the members at its last transition that belong to no attack.
@@ -37,6 +40,7 @@ class Story:
         groups: labels of the honest groups that it was about at some time.
     """
 
+    scope: Scope
     severity: Severity
     verdict: Verdict
     honest: int = 0
@@ -49,6 +53,14 @@ class Judge:
 
     Args:
         truth: what is true.
+
+    Attributes:
+        first: the first alert that says what an attack is, by the attack's label.
+        stories: every alert, by its id.
+        acted_on: accounts that an active decision beyond `observe` reaches.
+        alerted_campaigns: ids of campaigns with an alert of verdict extraction_campaign.
+        signals: by attack, the largest contribution of every signal in alerts about it.
+        second_pool_known: by attack, when an alerted campaign first held half of the second pool that had spoken.
     """
 
     def __init__(self, truth: Truth) -> None:
@@ -56,6 +68,8 @@ class Judge:
         self.stories: dict[str, Story] = {}
         self.acted_on: set[str] = set()
         self.alerted_campaigns: set[str] = set()
+        self.signals: dict[str, dict[str, float]] = {attack.label: {} for attack in truth.attacks}
+        self.second_pool_known: dict[str, float] = {}
         self._truth = truth
         self._latest: dict[str, Campaign] = {}
 
@@ -65,6 +79,9 @@ class Judge:
             self._latest[campaign.campaign_id] = campaign
         for alert in outputs.alerts:
             self._alert(alert)
+        for attack in self._truth.attacks:
+            if attack.second_pool and attack.label not in self.second_pool_known:
+                self._look_for_second_pool(attack, outputs.campaigns)
         for decision in outputs.decisions:
             if decision.action is not Action.OBSERVE and decision.status is DecisionStatus.ACTIVE:
                 self.acted_on.update(decision.accounts)
@@ -73,7 +90,7 @@ class Judge:
 
     def _alert(self, alert: Alert) -> None:
         members = self._members(alert)
-        story = self.stories.setdefault(alert.alert_id, Story(alert.severity, alert.verdict))
+        story = self.stories.setdefault(alert.alert_id, Story(alert.scope, alert.severity, alert.verdict))
         story.severity = max(story.severity, alert.severity, key=RANK.__getitem__)
         story.verdict = alert.verdict
         if alert.status is AlertStatus.RESOLVED:
@@ -85,8 +102,21 @@ class Judge:
         for attack in self._truth.attacks:
             if same_group(members, attack.accounts):
                 story.attacks.add(attack.label)
+                self._note_signals(attack.label, alert)
                 if attack.label not in self.first and _names(alert, attack):
                     self.first[attack.label] = FirstAlert(alert.at, alert.alert_id, alert.campaign_id, members)
+
+    def _note_signals(self, label: str, alert: Alert) -> None:
+        largest = self.signals[label]
+        for term in alert.evidence:
+            largest[term.signal] = max(term.contribution, largest.get(term.signal, term.contribution))
+
+    def _look_for_second_pool(self, attack: Attack, campaigns: Sequence[Campaign]) -> None:
+        for campaign in campaigns:
+            if campaign.campaign_id in self.alerted_campaigns:
+                found = sum(member.account_id in attack.second_pool for member in campaign.members)
+                if found >= FEW and 2 * found >= attack.second_pool_seen_before(campaign.last_seen):
+                    self.second_pool_known[attack.label] = campaign.last_seen
 
     def _members(self, alert: Alert) -> frozenset[str]:
         if alert.scope is Scope.ACCOUNT:

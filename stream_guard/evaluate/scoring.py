@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from stream_guard.encode import time_text
 from stream_guard.evaluate.judge import RANK
 from stream_guard.evaluate.truth import same_group
-from stream_guard.records import Severity, Verdict
+from stream_guard.records import Scope, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from stream_guard.evaluate.judge import FirstAlert, Judge
+    from stream_guard.evaluate.judge import FirstAlert, Judge, Story
     from stream_guard.evaluate.truth import Attack, Truth
     from stream_guard.records import Campaign, Json
 
@@ -49,8 +51,16 @@ def score(truth: Truth, judge: Judge, campaigns: Sequence[Campaign], accounts: i
             },
             "alerts_by_verdict": _count(story.verdict.value for story in elsewhere),
             "critical_per_day": rounded(critical / truth.days),
+            "campaign_alerts": sum(_bothers(story) for story in elsewhere),
         },
     }
+
+
+def _bothers(story: Story) -> bool:
+    """Whether an alert about a group says more than that a pool is resold or an organisation."""
+    return story.scope is not Scope.ACCOUNT and (
+        story.verdict is Verdict.EXTRACTION_CAMPAIGN or story.severity is not Severity.INFO
+    )
 
 
 def rounded(value: float | None) -> float | None:
@@ -78,8 +88,9 @@ def _score_attack(attack: Attack, judge: Judge, campaigns: Sequence[Campaign]) -
         "alerts": len(stories),
         "critical_alerts": sum(story.severity is Severity.CRITICAL for story in stories),
         "acted_on": len(judge.acted_on & attack.accounts),
+        "signals": {name: rounded(value) for name, value in sorted(judge.signals[attack.label].items())},
     }
-    return result | _identity(attack, judge, first, campaigns) | _extras(attack, first, campaigns)
+    return result | _identity(attack, judge, first, campaigns) | _extras(attack, judge, campaigns)
 
 
 def _identity(attack: Attack, judge: Judge, first: FirstAlert | None, campaigns: Sequence[Campaign]) -> Json:
@@ -107,9 +118,16 @@ def _identity(attack: Attack, judge: Judge, first: FirstAlert | None, campaigns:
     }
 
 
-def _extras(attack: Attack, first: FirstAlert | None, campaigns: Sequence[Campaign]) -> Json:
+def _extras(attack: Attack, judge: Judge, campaigns: Sequence[Campaign]) -> Json:
     """What only some scenarios ask for."""
+    first = judge.first.get(attack.label)
     extra: Json = {}
+    if attack.second_pool:
+        known = judge.second_pool_known.get(attack.label)
+        times = np.sort(np.frombuffer(attack.second_times)) if attack.second_times else np.zeros(0)
+        leaked = len(times) if known is None else int(np.searchsorted(times, known))
+        extra["second_pool_leaked"] = leaked
+        extra["second_pool_leaked_share"] = rounded(leaked / max(len(attack.times), 1))
     bulk = attack.facts.get("bulk_starts")
     if bulk is not None:
         extra["bulk_starts"] = time_text(bulk / 1_000)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from stream_guard.records import Json
 
-_FEW: Final = 3
+FEW: Final = 3
 
 
 @dataclass(slots=True)
@@ -27,7 +27,9 @@ class Attack:
         exchanges: number of exchanges in the file.
         planned: number over the published window, where the truth knows it.
         facts: the truth as it came.
+        second_pool: accounts that take over when the first pool is banned; empty where there is no such pool.
         times: when its accounts sent anything, from `starts` on; Unix seconds.
+        second_times: the same of the second pool alone.
         seen: accounts in order of their first exchange, with its time.
     """
 
@@ -37,7 +39,9 @@ class Attack:
     exchanges: int
     planned: int | None
     facts: Json
+    second_pool: frozenset[str] = frozenset()
     times: array[float] = field(default_factory=lambda: array("d"))
+    second_times: array[float] = field(default_factory=lambda: array("d"))
     seen: dict[str, float] = field(default_factory=dict)
 
     def note(self, account: str, ts: float) -> None:
@@ -45,6 +49,8 @@ class Attack:
         if ts >= self.starts:
             self.times.append(ts)
             self.seen.setdefault(account, ts)
+            if account in self.second_pool:
+                self.second_times.append(ts)
 
     @property
     def exact(self) -> bool:
@@ -61,6 +67,10 @@ class Attack:
             return int(np.searchsorted(np.sort(np.frombuffer(self.times)), ts))
         marks = np.array(self.facts.get("progress") or [[self.starts * 1_000, 0]], dtype=np.float64)
         return round(float(np.interp(ts * 1_000, marks[:, 0], marks[:, 1], left=0.0)))
+
+    def second_pool_seen_before(self, ts: float) -> int:
+        """Accounts of the second pool that have sent something before a time."""
+        return sum(self.seen.get(account, ts) < ts for account in self.second_pool)
 
     def seen_before(self, ts: float) -> int:
         """Accounts that have sent something before a time."""
@@ -87,6 +97,7 @@ def read_truth(facts: Json) -> Truth:
             exchanges=campaign["exchanges"],
             planned=campaign.get("exchanges_planned"),
             facts=campaign,
+            second_pool=frozenset(campaign.get("pool_b", ())),
         )
         for campaign in facts["campaigns"]
     )
@@ -101,4 +112,4 @@ def read_truth(facts: Json) -> Truth:
 def same_group(found: Collection[str], real: frozenset[str]) -> bool:
     """Whether a found set of accounts is about a real one: it shares half of either, and no fewer than three."""
     shared = sum(account in real for account in found)
-    return shared >= min(_FEW, len(real)) and (2 * shared >= len(found) or 2 * shared >= len(real))
+    return shared >= min(FEW, len(real)) and (2 * shared >= len(found) or 2 * shared >= len(real))
