@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 MINUTES_5, HOUR, DAY = 300.0, 3_600.0, 86_400.0
 DAY_SHAPE_SCALE_SECONDS = 3 * DAY
+_EVERY_KIND = np.arange(KINDS)
+# the bits of a byte, least significant first, as -1 and 1
+_SIGNS = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little") - 1.0
 _RATES = (("rate_5m", MINUTES_5), ("rate_1h", HOUR), ("rate_1d", DAY))
 EVENT_FADING = 0.05  # of statistics per query: about the last 40 queries
 PROMPT_FADING = 0.1  # of template share and topic: about the last 20 prompts
@@ -53,11 +56,9 @@ def count_events(rows: NDArray[np.void], segments: Segments, batch: EventBatch) 
     for name, values in (("created_at", batch.created_at), ("quota", batch.quota)):
         known = _last_known(segments, np.isfinite(values))
         rows[name] = np.where(known >= 0, values[known], rows[name])
-    for kind in range(KINDS):
-        column = batch.values[:, kind]
-        if column.any():
-            known = _last_known(segments, column != 0)
-            rows["values"][:, kind] = np.where(known >= 0, column[known], rows["values"][:, kind])
+    shown = np.where(batch.values != 0, np.arange(len(batch))[:, None], -1)
+    last = np.maximum.reduceat(shown, segments.start, axis=0)
+    rows["values"] = np.where(last >= 0, batch.values[last, _EVERY_KIND], rows["values"])
     _learn_address(rows)
 
 
@@ -111,35 +112,29 @@ def learn_prompts(rows: NDArray[np.void], private: NDArray[np.void], of: NDArray
     has = batch.sketch["exact"] != 0
     if not has.any():
         return
-    of, sketch = of[has], batch.sketch[has]
-    touched, position = np.unique(of, return_inverse=True)
-    segments = Segments.from_sorted(of)
+    everything = bool(has.all())
+    sketch = batch.sketch if everything else batch.sketch[has]
+    segments = Segments.from_sorted(of if everything else of[has])
+    touched = (of if everything else of[has])[segments.start]
     some, own = rows[touched], private[touched]
-
-    bloom_keys = own["bloom_keys"].copy()
-    templates, counts, bloom = (
-        some["templates"].copy(),
-        own["template_counts"].copy(),
-        own["bloom"].copy(),
+    shows = learn_templates(
+        some["templates"], own["template_counts"], own["bloom"], own["bloom_keys"], segments.of, sketch["keys"]
     )
-    shows = learn_templates(templates, counts, bloom, bloom_keys, position, sketch["keys"])
-    some["templates"], own["template_counts"], own["bloom"], own["bloom_keys"] = templates, counts, bloom, bloom_keys
-
     seen = some["prompts"] > 0
     zero = np.zeros(len(touched))
     share, _ = ew_fold(
         some["template_share"].astype(np.float64), zero, seen, segments, shows.astype(np.float64), PROMPT_FADING
     )
     some["template_share"] = share
-    bits = np.unpackbits(sketch["topic"].copy().view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    weight = (PROMPT_FADING * (1.0 - PROMPT_FADING) ** segments.after)[:, None]
-    fresh = segments.sum(weight * (2.0 * bits - 1.0))
+    signs = _SIGNS[sketch["topic"].copy().view(np.uint8)].reshape(-1, TOPIC_BITS)
+    first = signs[segments.start]
+    signs *= (PROMPT_FADING * (1.0 - PROMPT_FADING) ** segments.after)[:, None]
+    fresh = segments.sum(signs)
     keep = ((1.0 - PROMPT_FADING) ** segments.length)[:, None]
-    first = 2.0 * bits[segments.start] - 1.0
     old = np.where(seen[:, None], some["topic"] / 127.0, first)
     some["topic"] = np.rint(127.0 * (fresh + keep * old)).reshape(-1, TOPIC_BITS)
     some["prompts"] += segments.length.astype(np.uint32)
-    some["items"] = _smallest_items(some["items"], position, sketch["exact"])
+    some["items"] = _smallest_items(some["items"], segments.of, sketch["exact"])
     rows[touched], private[touched] = some, own
 
 
@@ -161,8 +156,19 @@ def _fold(
     if not known.any():
         return
     mean, var, count = names
-    where = np.unique(segments.of[known])
+    if known.all():
+        rows[mean], rows[var] = ew_fold(
+            rows[mean].astype(np.float64),
+            rows[var].astype(np.float64),
+            private[count] > 0,
+            segments,
+            values,
+            EVENT_FADING,
+        )
+        private[count] += segments.length.astype(np.uint32)
+        return
     inner = Segments.from_sorted(segments.of[known])
+    where = segments.of[known][inner.start]
     rows[mean][where], rows[var][where] = ew_fold(
         rows[mean][where].astype(np.float64),
         rows[var][where].astype(np.float64),

@@ -65,10 +65,10 @@ class AccountsStage:
         self._zones: list[tuple[int, int]] = []
         self._late_waiting: set[int] = set()
 
-    def unknown(self, keys: Iterable[str]) -> list[bytes]:
+    def unknown(self, keys: Sequence[str]) -> list[bytes]:
         """Stored states that must be loaded before these accounts are added."""
-        slots = self.table.slots
-        return [state_key(key) for key in dict.fromkeys(keys) if key not in slots]
+        missing = set(keys).difference(self.table.slots)
+        return [state_key(key) for key in dict.fromkeys(keys) if key in missing] if missing else []
 
     def load(self, state: bytes) -> None:
         """Take one stored account in. Raises StateError."""

@@ -71,11 +71,12 @@ class AccountTable:
 
     def slots_of(self, keys: Sequence[str]) -> NDArray[np.int64]:
         """Slots of many keys, creating what is new; one dictionary look-up an event."""
-        get, make = self.slots.get, self.slot
-        found = [get(key, -1) for key in keys]
-        return np.fromiter(
-            (slot if slot >= 0 else make(key) for slot, key in zip(found, keys, strict=True)), np.int64, len(found)
-        )
+        fresh = set(keys).difference(self.slots)
+        if fresh:
+            for key in keys:
+                if key in fresh:
+                    self.slot(key)
+        return np.fromiter(map(self.slots.__getitem__, keys), np.int64, len(keys))
 
     def dump(self, slots: Iterable[int]) -> dict[bytes, bytes]:
         """Stored form of some accounts: msgpack `[version, key, row, private]`, keyed by `state_key`."""

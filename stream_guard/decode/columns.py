@@ -11,6 +11,7 @@ from stream_guard.decode.interning import (
     ClientInterner,
     Interner,
     Names,
+    RowInterner,
     address_prefix,
     event_hashes,
 )
@@ -43,6 +44,12 @@ _FIELD_OF: Final = {
     Kind.LANGUAGE: "language",
     Kind.MODEL: "model",
 }
+_CLIENT: Final = (Kind.TLS, Kind.HEADER, Kind.USER_AGENT)  # the order that `ClientInterner` wants
+_TOGETHER: Final = (  # what usually comes in few combinations is looked up in one step
+    (Kind.ADDRESS, Kind.ASN, Kind.ASN_CLASS, Kind.COUNTRY),
+    (Kind.EMAIL_CLASS, Kind.CREDIT, Kind.PLAN, Kind.ACCESS_PATH, Kind.LANGUAGE, Kind.MODEL),
+)
+_ALONE: Final = (Kind.PAYMENT, Kind.SYSTEM_PROMPT, Kind.ORG)
 _TEXT_OF: Final = {Kind.ADDRESS: address_prefix, Kind.COUNTRY: str.upper, Kind.LANGUAGE: str.lower}
 _MAX_ENTRIES: Final = 1 << 15
 _MAX_REMEMBERED: Final = 64  # characters or flags
@@ -106,7 +113,10 @@ class ColumnMaker:
         self._names: Names = {}
         self._interners = {kind: Interner(kind, self._names, hash_key, _TEXT_OF.get(kind, str)) for kind in _FIELD_OF}
         self._cohorts = Interner(Kind.COHORT, self._names, hash_key)
-        self._clients = ClientInterner(self._names, hash_key)
+        self._together = [(kinds, RowInterner([self._interners[kind] for kind in kinds])) for kinds in _TOGETHER]
+        self._clients = RowInterner(
+            [*(self._interners[kind] for kind in _CLIENT), ClientInterner(self._names, hash_key)]
+        )
         self._capabilities = _Capabilities()
         self._flags = _Flags()
 
@@ -115,7 +125,7 @@ class ColumnMaker:
         columns: Columns,
         keys: tuple[Sequence[str], Sequence[str]],
         times: tuple[NDArray[np.float64], NDArray[np.float64]],
-        sketches: Mapping[int, bytes],
+        sketched: tuple[NDArray[np.int64], NDArray[np.void]],
     ) -> EventBatch:
         """Make a batch of good queries.
 
@@ -123,13 +133,16 @@ class ColumnMaker:
             columns: fields as they came, by name.
             keys: of accounts and of events.
             times: `ts` and sign-up.
-            sketches: rows that came sketched.
+            sketched: which rows came sketched, and their sketches.
         """
         ts, created_at = times
         n = len(ts)
-        sketch = sketch_prompts(columns["prompt"])
-        if sketches:
-            sketch[list(sketches)] = np.frombuffer(b"".join(sketches.values()), sketch.dtype)
+        places, sketches = sketched
+        if len(places) == n:
+            sketch = sketches
+        else:
+            sketch = sketch_prompts(columns["prompt"])
+            sketch[places] = sketches
         quota = _numbers(columns["quota_per_day"])
         quota[quota <= 0] = np.nan
         return EventBatch(
@@ -151,12 +164,13 @@ class ColumnMaker:
 
     def _values(self, columns: Columns, created_at: NDArray[np.float64]) -> NDArray[np.uint32]:
         values = np.zeros((len(created_at), KINDS), np.uint32)
-        for kind, field in _FIELD_OF.items():
-            values[:, kind] = self._interners[kind].column(columns[field])
+        for kind in _ALONE:
+            values[:, kind] = self._interners[kind].column(columns[_FIELD_OF[kind]])
+        for kinds, interner in self._together:
+            values[:, kinds] = interner.columns(*(columns[_FIELD_OF[kind]] for kind in kinds))
+        values[:, (*_CLIENT, Kind.CLIENT)] = self._clients.columns(*(columns[_FIELD_OF[kind]] for kind in _CLIENT))
         cohort = np.where(np.isnan(created_at), -1, created_at // COHORT_SECONDS).astype(np.int64)
         values[:, Kind.COHORT] = self._cohorts.column(cohort.tolist())
-        clients = list(zip(columns["tls_fp"], columns["header_fp"], columns["user_agent"], strict=True))
-        values[:, Kind.CLIENT] = self._clients.column(clients)
         return values
 
     def _new_names(self) -> Names:

@@ -95,6 +95,29 @@ class Interner(dict["Hashable", int]):
         return np.fromiter(map(self.__getitem__, shown), np.uint32, len(shown))
 
 
+class RowInterner(dict[tuple["Hashable", ...], bytes]):
+    """Numbers of several columns at once: one look-up for what usually comes together. Bounded."""
+
+    def __init__(self, interners: Sequence[Interner]) -> None:
+        super().__init__()
+        self._interners = interners
+
+    def __missing__(self, shown: tuple[Hashable, ...]) -> bytes:
+        row = [interner[one] for interner, one in zip(self._interners, shown, strict=False)]
+        row += [interner[shown] for interner in self._interners[len(shown) :]]
+        packed = np.array(row, np.uint32).tobytes()
+        if sum(len(one) for one in shown if isinstance(one, str)) <= _MAX_REMEMBERED:
+            if len(self) >= _MAX_ENTRIES:
+                self.clear()
+            self[shown] = packed
+        return packed
+
+    def columns(self, *shown: Sequence[Hashable]) -> NDArray[np.uint32]:
+        """(n, interners) numbers; an interner without a column of its own is asked for the whole tuple."""
+        packed = b"".join(map(self.__getitem__, zip(*shown, strict=True)))
+        return np.frombuffer(packed, np.uint32).reshape(-1, len(self._interners))
+
+
 class ClientInterner(Interner):
     """CLIENT: (TLS, header, user agent) texts together; 0 when all three are unknown."""
 
@@ -134,10 +157,15 @@ def event_hashes(keys: Sequence[str]) -> NDArray[np.uint64]:
     """
     if not keys:
         return np.zeros(0, np.uint64)
-    encoded = [key.encode("utf-8", "surrogatepass") for key in keys]
-    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    joined = "".join(keys)
+    if joined.isascii():
+        lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+        data = np.frombuffer(joined.encode(), np.uint8)
+    else:
+        encoded = [key.encode("utf-8", "surrogatepass") for key in keys]
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        data = np.frombuffer(b"".join(encoded), np.uint8)
     starts = np.cumsum(lengths) - lengths
-    data = np.frombuffer(b"".join(encoded), np.uint8)
     within = np.arange(len(data)) - np.repeat(starts, lengths)
     values = np.add.reduceat(data * _POWERS[within], starts)
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):

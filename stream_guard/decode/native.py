@@ -6,6 +6,7 @@ fit goes through `careful`, which reads the other record types and finds the rea
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
@@ -19,8 +20,8 @@ from stream_guard.decode.fields import QUERY, QueryStruct
 from stream_guard.decode.reasons import DeadLetterReason
 from stream_guard.decode.times import parse_times
 from stream_guard.errors import DecodeError
-from stream_guard.records import DEFAULT_TENANT, AccountStatus, EventBatch, Feedback, ModelRelease
-from stream_guard.sketch import parse_sketch
+from stream_guard.records import DEFAULT_TENANT, SKETCH, AccountStatus, EventBatch, Feedback, ModelRelease
+from stream_guard.sketch import parse_sketch, parse_sketches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ class Decoder:
             columns = dict(zip(_NAMES, zip(*map(msgspec.structs.astuple, found.rows), strict=True), strict=True))
         found.rows.clear()
         times = parse_times(columns["ts"]), self._created(columns["account_created_at"])
-        sketches, reasons = _sketches(columns)
+        sketched, sketches, reasons = _sketches(columns)
         reasons |= _problems(columns, times, latest_ts)
         if reasons:
             keep = np.ones(len(found.index), np.bool_)
@@ -118,9 +119,9 @@ class Decoder:
             columns = {name: list(compress(column, keep)) for name, column in columns.items()}
             found.index = list(compress(found.index, keep))
             times = times[0][keep], times[1][keep]
-            moved = np.cumsum(keep) - 1
-            sketches = {int(moved[place]): row for place, row in sketches.items() if keep[place]}
-        batch = self._maker.batch(columns, _keys(columns), times, sketches)
+            moved, kept = np.cumsum(keep) - 1, keep[sketched]
+            sketched, sketches = moved[sketched[kept]], sketches[kept]
+        batch = self._maker.batch(columns, _keys(columns), times, (sketched, sketches))
         found.refused.sort(key=_position)
         return Decoded(
             batch,
@@ -132,8 +133,15 @@ class Decoder:
         )
 
     def _read(self, values: Sequence[bytes | None], latest_ts: float) -> _Sorted:
-        found = _Sorted([], [], [], [], [], [])
         decode, limit = self._decode, self._max_record_bytes
+        found = _Sorted([], [], [], [], [], [])
+        good = [value for value in values if value is not None and len(value) <= limit]
+        if len(good) == len(values):
+            with suppress(*UNREADABLE):  # found and named one by one below
+                rows = list(map(decode, good))
+                if _QUERY_TYPES.issuperset([row.type for row in rows]):
+                    found.rows, found.index = rows, list(range(len(rows)))
+                    return found
         for position, value in enumerate(values):
             if value is None:
                 found.refuse(position, DeadLetterReason.TOMBSTONE)
@@ -200,18 +208,22 @@ def _problems(
 
 def _sketches(
     columns: dict[str, Sequence[Any]],
-) -> tuple[dict[int, bytes], dict[int, tuple[DeadLetterReason, str]]]:
-    """Sketches that came in place of prompts, and the places of bad ones."""
+) -> tuple[NDArray[np.int64], NDArray[np.void], dict[int, tuple[DeadLetterReason, str]]]:
+    """Where sketches came in place of prompts, the sketches, and the places of bad ones."""
+    texts = columns["prompt_sketch"]
+    places = [place for place, prompt in enumerate(columns["prompt"]) if prompt is None and texts[place]]
+    chosen = texts if len(places) == len(texts) else [texts[place] for place in places]
+    rows = parse_sketches(chosen)
+    if rows is not None:
+        return np.array(places, np.int64), rows, {}
     sketches: dict[int, bytes] = {}
     reasons: dict[int, tuple[DeadLetterReason, str]] = {}
-    prompts = columns["prompt"]
-    for place, text in enumerate(columns["prompt_sketch"]):
-        if text and prompts[place] is None:
-            try:
-                sketches[place] = parse_sketch(text)
-            except ValueError as error:
-                reasons[place] = DeadLetterReason.BAD_VALUE, f"prompt_sketch: {error}"
-    return sketches, reasons
+    for place, text in zip(places, chosen, strict=True):
+        try:
+            sketches[place] = parse_sketch(text)
+        except ValueError as error:
+            reasons[place] = DeadLetterReason.BAD_VALUE, f"prompt_sketch: {error}"
+    return np.array(list(sketches), np.int64), np.frombuffer(b"".join(sketches.values()), SKETCH), reasons
 
 
 def _keys(columns: dict[str, Sequence[Any]]) -> tuple[Sequence[str], Sequence[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -61,8 +62,12 @@ def parse_time(value: object) -> float | None:
 def parse_times(values: Sequence[int | str]) -> NDArray[np.float64]:
     """Read many times at once; NaN where `parse_time` says None.
 
-    Cost: 0.3 microseconds for the usual form in UTC, 2 with another offset.
+    Cost: 0.05 microseconds for milliseconds, 0.3 for the usual form in UTC, 2 with another offset.
     """
+    if set(map(type, values)) == {int}:
+        with suppress(OverflowError):
+            milliseconds = np.array(values, np.int64)
+            return np.where((milliseconds >= _FIRST_MS) & (milliseconds < _END_MS), milliseconds / 1000, np.nan)
     seconds = np.full(len(values), np.nan)
     lengths = np.fromiter((len(value) if value.__class__ is str else 0 for value in values), np.int64, len(values))
     for length in np.unique(lengths).tolist():

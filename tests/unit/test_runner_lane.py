@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import aiokafka  # type: ignore[import-untyped] # aiokafka ships no types
 import pytest
-from aiokafka.consumer.fetcher import Fetcher  # type: ignore[import-untyped] # aiokafka ships no types
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords  # type: ignore[import-untyped] # aiokafka ships no types
 from faust.app.base import App
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
@@ -55,6 +55,16 @@ def test_nothing_awaits_between_the_fetcher_and_the_ticket() -> None:
     assert source.rstrip().endswith("finally:\n                pass"), "the fetcher's answer is returned directly"
     fetched = inspect.getsource(Fetcher.fetched_records)
     assert "if drained or not timeout:\n                return drained" in fetched, "and it drains without waiting"
+
+
+def test_the_fetcher_makes_its_records_one_by_one_and_reads_them_no_further() -> None:
+    assert list(inspect.signature(PartitionRecords._consumer_record).parameters) == ["self", "tp", "record"]
+    made = inspect.getsource(PartitionRecords._unpack_records)
+    assert "consumer_record = self._consumer_record(tp, record)\n" in made
+    assert made.count("consumer_record") == 3, "made and handed on, never looked into"
+    assert "self._partition_records = partition_records" in inspect.getsource(FetchResult.__init__)
+    assert "return self._partition_records is not None" in inspect.getsource(FetchResult.has_more)
+    assert "self._records = " in inspect.getsource(Fetcher.__init__)
 
 
 def test_the_attributes_that_the_thread_replaces_exist() -> None:
