@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types layers services e2e bench bench-gateway chaos fuzz audit sbom lock clean
+.PHONY: help demo test check lint format types layers services docs e2e bench bench-gateway chaos fuzz audit sbom lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -42,6 +42,10 @@ types: $(STAMP) ## Types: mypy, strict
 
 layers: $(STAMP) ## Who may import whom: import-linter
 	$(BIN)/lint-imports --no-cache
+
+docs: $(STAMP) ## Write the reference pages from the code, then the site to build/site
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 services: $(STAMP) ## Install the servers and tools that the tests start
 	sh tests/install.sh

@@ -32,26 +32,47 @@ class Kafka(_Group):
     """How Kafka is reached. Internal messages stay below 1 MB, so the broker's default limit does."""
 
     bootstrap: str = "127.0.0.1:9092"
+    """Brokers, `host:port` separated by commas."""
     group: str = "stream-guard"
+    """Consumer group; the workers of one group share the partitions."""
     topic_prefix: str = ""
+    """Put before the name of every topic."""
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How brokers are spoken to."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """With `SASL_PLAINTEXT` and `SASL_SSL`."""
     username: str | None = None
+    """Of SASL; required with it."""
     password: SecretStr | None = None
+    """Of SASL; required with it."""
     ca_file: Path | None = None
+    """Certificate authorities that brokers are checked against; the system's without it."""
     certificate_file: Path | None = None
+    """The client's own certificate, where brokers ask for one."""
     key_file: Path | None = None
+    """The key of that certificate."""
     replication_factor: Count = 1
+    """Of topics that `stream-guard topics` creates."""
     retention_hours: Seconds = 168.0
+    """Of topics that `stream-guard topics` creates; what people said is kept for ever."""
     session_timeout_seconds: Seconds = 45.0
+    """A worker that is silent for this long loses its partitions."""
     rebalance_timeout_seconds: Seconds = 60.0
+    """How long a rebalance waits for workers to join again."""
     heartbeat_seconds: Seconds = 3.0
+    """How often a worker says that it lives."""
     request_timeout_seconds: Seconds = 90.0
+    """Of one request to a broker."""
     send_timeout_seconds: Seconds = 120.0
+    """Until a record that no broker acknowledges counts as failed."""
     linger_seconds: Annotated[float, Field(ge=0.0)] = 0.005
+    """How long a record waits for others, to be sent in one batch."""
     look_back_hours: Seconds | None = None
+    """How far back to start where Redis holds no checkpoint; without it, at the oldest record."""
     trust_high_watermark: bool = True
+    """Whether the broker tells truly how far a partition reaches; off for the embedded broker."""
     verify_topics: bool = True
+    """Whether a worker refuses to start while topics are missing or wrong."""
 
     def tls_context(self) -> ssl.SSLContext | None:
         """TLS, where these settings ask for it.
@@ -74,59 +95,88 @@ class RedisServer(_Group):
     """How Redis is reached; `rediss://` means TLS. Without a `ca_file` the system's authorities are trusted."""
 
     url: str = "redis://127.0.0.1:6379/0"
+    """Server and database; a password does not belong here."""
     username: str | None = None
+    """Of Redis' access control lists."""
     password: SecretStr | None = None
+    """Of the user, or of the server."""
     ca_file: Path | None = None
+    """Certificate authorities that the server is checked against."""
     certificate_file: Path | None = None
+    """The client's own certificate, where the server asks for one."""
     key_file: Path | None = None
+    """The key of that certificate."""
     timeout_seconds: Seconds = 3.0
+    """Of one answer."""
     account_ttl_hours: Seconds | None = None
+    """After how long without a query an account's state is forgotten; never without it."""
 
 
 class Partitions(_Group):
     """Partitions of the topics; account-status has as many as queries, the rest one each."""
 
     queries: Count = 8
+    """Of queries and account-status; do not change it in use, accounts would lose their state."""
     deltas: Count = 2
+    """Of what accounts tell clusters; likewise."""
     suspicions: Count = 1
+    """Of what clusters tell campaigns, and of every other topic."""
 
 
 class Runtime(_Group):
     """How the worker paces itself."""
 
     checkpoint_seconds: Seconds = 1.0
+    """How often states become durable."""
     max_dirty: Count = 20_000
+    """States of one partition that may wait for a checkpoint; past it consumption pauses."""
     envelope_records: Count = 2_000
+    """Records that are processed at once."""
     buffer_envelopes: Count = 256
+    """Envelopes that may wait in memory."""
     idle_seconds: Seconds = 2.0
+    """Without records for this long, a partition looks whether time has gone on elsewhere."""
     idle_close_seconds: Seconds = 5.0
+    """Silence on all partitions after which the last epochs are closed."""
     max_lead_seconds: Seconds = 600.0
+    """By how much event time of one partition may be ahead of the slowest."""
     future_skew_seconds: Annotated[float, Field(ge=0.0)] = 300.0
+    """By how much a record may be ahead of the clock before it is refused."""
     watchdog_seconds: Seconds = 120.0
+    """Records wait and nothing moves for this long: the worker ends, to be started anew."""
     shutdown_seconds: Seconds = 20.0
+    """For the last checkpoint after SIGTERM."""
     fenced_retry_seconds: Seconds = 30.0
+    """How long a partition that another worker owns is left alone."""
 
 
 class Web(_Group):
     """Health, metrics and console; port 0 = any free port."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 6_066
+    """Port to listen on."""
     read_token: SecretStr | None = None
+    """Whoever presents it may read; 16 characters at least."""
     operate_token: SecretStr | None = None
+    """Whoever presents it may read and act; 16 characters at least."""
 
 
 class Notify(_Group):
     """Whom to tell about alerts: a file of targets, see docs/notifications.md."""
 
     targets: Path | None = None
+    """TOML file of targets; without it nobody is told."""
 
 
 class Log(_Group):
     """Logging."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe message that is written."""
     json_lines: bool = True
+    """One JSON object a line; off for people who watch a terminal."""
 
 
 class _Environment(PydanticBaseSettingsSource):
@@ -186,6 +236,7 @@ class Settings(BaseSettings):
     notify: Notify = Notify()
     log: Log = Log()
     policy: Path | None = None
+    """The policy file; without it, defaults."""
 
     @classmethod
     def settings_customise_sources(
