@@ -21,8 +21,8 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## Show a campaign being found: broker, Redis, worker and traffic on this machine, about a minute
-	@$(BIN)/stream-guard demo
+demo: $(STAMP) ## Show a campaign being found: broker, Redis, worker and traffic on this machine, about a minute; DEMO_FLAGS=--keep
+	@$(BIN)/stream-guard demo $(DEMO_FLAGS)
 
 test: services check ## Run every check and test; installs a JDK, Redis and Prometheus' tools where missing
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_FLAGS)
