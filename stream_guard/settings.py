@@ -170,6 +170,12 @@ class Notify(_Group):
     """TOML file of targets; without it nobody is told."""
 
 
+class Sources(_Group):
+    """`stream-guard tail`: the secret of at least 16 bytes that goes into every fingerprint it makes."""
+
+    key: SecretStr | None = None
+
+
 class Log(_Group):
     """Logging."""
 
@@ -234,6 +240,7 @@ class Settings(BaseSettings):
     runtime: Runtime = Runtime()
     web: Web = Web()
     notify: Notify = Notify()
+    sources: Sources = Sources()
     log: Log = Log()
     policy: Path | None = None
     """The policy file; without it, defaults."""

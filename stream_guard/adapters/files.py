@@ -61,9 +61,14 @@ def read_lines(
 
 
 def split_lines(
-    blocks: Iterable[bytes], *, chunk_records: int = 2000, max_record_bytes: int = 1_048_576, keep_blank: bool = False
+    blocks: Iterable[bytes],
+    *,
+    chunk_records: int = 2000,
+    max_record_bytes: int = 1_048_576,
+    keep_blank: bool = False,
+    at_once: bool = False,
 ) -> Iterator[list[bytes]]:
-    """Cut blocks of bytes into lists of lines, as `read_lines` does."""
+    """Cut blocks of bytes into lists of lines, as `read_lines` does; `at_once` gives them as blocks come."""
     keep = max_record_bytes + 1
     lines: list[bytes] = []
     open_line = bytearray()
@@ -80,6 +85,9 @@ def split_lines(
                 yield lines
                 lines = []
         open_line = bytearray(parts[-1][: keep + 1])
+        if at_once and lines:
+            yield lines
+            lines = []
     if open_line:
         line = bytes(open_line)
         _append(lines, line.removeprefix(_BOM) if first else line, keep, keep_blank=keep_blank)

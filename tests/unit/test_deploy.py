@@ -45,7 +45,7 @@ def run(tool: str, *arguments: str | Path) -> str:
     path = shutil.which(tool)
     if path is None:
         pytest.fail(f"{tool} is missing: run tests/install.sh")
-    result = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=10, check=False)
+    result = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
