@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -31,6 +31,15 @@ from stream_guard.records import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from stream_guard.records.bodies import (
+        AlertBody,
+        CampaignBody,
+        DecisionBody,
+        EvidenceBody,
+        FingerprintBody,
+        MemberBody,
+    )
 
 ALERT_SCHEMA: Final = "stream_guard.alert.v1"
 DECISION_SCHEMA: Final = "stream_guard.decision.v1"
@@ -59,16 +68,16 @@ def time_seconds(text: str) -> float:
 
 def alert_object(alert: Alert) -> Json:
     """The contract's alert; `tenant` is our addition."""
-    return {
+    body: AlertBody = {
         "schema": ALERT_SCHEMA,
         "alert_id": alert.alert_id,
         "campaign_id": alert.campaign_id,
-        "subject": {"scope": alert.scope.value, "id": alert.subject_id},
-        "status": alert.status.value,
+        "subject": {"scope": alert.scope, "id": alert.subject_id},
+        "status": alert.status,
         "at": time_text(alert.at),
         "first_seen": time_text(alert.first_seen),
-        "severity": alert.severity.value,
-        "verdict": alert.verdict.value,
+        "severity": alert.severity,
+        "verdict": alert.verdict,
         "confidence": _fixed(alert.confidence),
         "log_odds": _fixed(alert.log_odds),
         "evidence": _evidence(alert.evidence),
@@ -79,37 +88,39 @@ def alert_object(alert: Alert) -> Json:
         "links": dict(sorted(alert.links.items())),
         "tenant": alert.tenant,
     }
+    return cast("Json", body)
 
 
 def decision_object(decision: Decision) -> Json:
     """The contract's decision; `schema` and `tenant` are our additions."""
     per_minute = decision.requests_per_minute
-    return {
+    body: DecisionBody = {
         "schema": DECISION_SCHEMA,
         "decision_id": decision.decision_id,
         "alert_id": decision.alert_id,
         "campaign_id": decision.campaign_id,
-        "subject": {"scope": decision.scope.value, "id": decision.subject_id},
-        "action": decision.action.value,
+        "subject": {"scope": decision.scope, "id": decision.subject_id},
+        "action": decision.action,
         "limit": None if per_minute is None else {"requests_per_minute": _significant(per_minute)},
         "at": time_text(decision.at),
         "expires_at": time_text(decision.expires_at),
         "simulated": decision.simulated,
-        "status": decision.status.value,
+        "status": decision.status,
         "reason": decision.reason,
         "evidence_hash": decision.evidence_hash,
         "actor": decision.actor,
         "tenant": decision.tenant,
     }
+    return cast("Json", body)
 
 
 def campaign_object(campaign: Campaign) -> Json:
     """The contract's campaign; what follows `members`, and a member's last two, are our additions."""
     share = campaign.extraction_share
-    return {
+    body: CampaignBody = {
         "schema": CAMPAIGN_SCHEMA,
         "campaign_id": campaign.campaign_id,
-        "verdict": campaign.verdict.value,
+        "verdict": campaign.verdict,
         "first_seen": time_text(campaign.first_seen),
         "last_seen": time_text(campaign.last_seen),
         "merged_into": campaign.merged_into,
@@ -123,8 +134,10 @@ def campaign_object(campaign: Campaign) -> Json:
         "log_odds": _fixed(campaign.log_odds),
         "evidence": _evidence(campaign.evidence),
         "tenant": campaign.tenant,
-        **({"fingerprints": list(map(_fingerprint, campaign.fingerprints))} if campaign.fingerprints else {}),
     }
+    if campaign.fingerprints:
+        body["fingerprints"] = list(map(_fingerprint, campaign.fingerprints))
+    return cast("Json", body)
 
 
 def encode_alert(alert: Alert) -> bytes:
@@ -246,8 +259,8 @@ def parse_campaign(line: bytes) -> Campaign:
         raise DecodeError("not_a_campaign", repr(error)) from error
 
 
-def _member(member: Member) -> Json:
-    found: Json = {
+def _member(member: Member) -> MemberBody:
+    found: MemberBody = {
         "account_id": member.account_id,
         "joined_at": time_text(member.joined_at),
         "left_at": None if member.left_at is None else time_text(member.left_at),
@@ -260,7 +273,7 @@ def _member(member: Member) -> Json:
     return found
 
 
-def _fingerprint(fingerprint: Fingerprint) -> Json:
+def _fingerprint(fingerprint: Fingerprint) -> FingerprintBody:
     return {
         "kind": fingerprint.kind,
         "value": fingerprint.value,
@@ -268,7 +281,7 @@ def _fingerprint(fingerprint: Fingerprint) -> Json:
     }
 
 
-def _evidence(evidence: Iterable[Evidence]) -> list[Json]:
+def _evidence(evidence: Iterable[Evidence]) -> list[EvidenceBody]:
     return [
         {
             "signal": term.signal,

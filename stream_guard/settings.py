@@ -161,6 +161,8 @@ class Web(_Group):
     """Whoever presents it may read; 16 characters at least."""
     operate_token: SecretStr | None = None
     """Whoever presents it may read and act; 16 characters at least."""
+    tokens: SecretStr | None = None
+    """More tokens by name, as TOML, and what each may do: see docs/console.md."""
 
 
 class Notify(_Group):

@@ -6,7 +6,8 @@
   of ids; an id whose object is gone leaves its set when the set is next read;
 - `sg:{tenant}:history:<campaign>`: sorted set by event time of `[seconds, exchanges, members]`, the newest 1,000;
 - `sg:{tenant}:allowed`: hash of what operators put on the allow-list, for showing; the records on Kafka count;
-- `sg:audit`: stream with one JSON `entry` for each operator action and each transition of a decision, newest 100,000.
+- `sg:audit`: stream with one JSON `entry` for each operator action and each transition of a decision, newest 100,000;
+- `sg:{tenant}:audit`: the same for one tenant, newest 10,000, so that another tenant's noise hides nothing.
 
 Written at least once: what has ended is not brought back by a replay, and a repeated transition is not audited twice.
 """
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 AUDIT_KEY: Final = "sg:audit"
 AUDIT_ENTRIES: Final = 100_000
+TENANT_AUDIT_ENTRIES: Final = 10_000
 HISTORY_POINTS: Final = 1_000  # a campaign
 LIVE_SECONDS: Final = 30 * 86_400  # an object that nobody writes again
 ENDED_SECONDS: Final = 7 * 86_400
@@ -145,10 +147,11 @@ class RedisRegistry:
                 _audit(pipeline, entry)
                 await pipeline.execute()
 
-    async def audited(self, limit: int = 100) -> list[Json]:
-        """Newest entries of the audit first."""
+    async def audited(self, limit: int = 100, tenant: str | None = None) -> list[Json]:
+        """Newest entries of the audit first; of every tenant where none is named."""
+        key = AUDIT_KEY if tenant is None else _audit_key(tenant)
         with answering():
-            entries: Any = await self._client.xrevrange(AUDIT_KEY, count=limit)
+            entries: Any = await self._client.xrevrange(key, count=limit)
         return [_DECODER.decode(fields[b"entry"]) for _, fields in entries]
 
     async def _one(self, key: str) -> Json | None:
@@ -240,7 +243,10 @@ def _audited(decision: Json) -> Json:
 
 
 def _audit(pipeline: Pipeline, entry: Json) -> None:
-    pipeline.xadd(AUDIT_KEY, {"entry": msgspec.json.encode(entry)}, maxlen=AUDIT_ENTRIES, approximate=True)
+    body = msgspec.json.encode(entry)
+    pipeline.xadd(AUDIT_KEY, {"entry": body}, maxlen=AUDIT_ENTRIES, approximate=True)
+    if "tenant" in entry:
+        pipeline.xadd(_audit_key(entry["tenant"]), {"entry": body}, maxlen=TENANT_AUDIT_ENTRIES, approximate=True)
 
 
 def _key(tenant: str, kind: str, object_id: str) -> str:
@@ -249,6 +255,10 @@ def _key(tenant: str, kind: str, object_id: str) -> str:
 
 def _index(tenant: str, kind: str) -> str:
     return f"sg:{tag(tenant)}:{kind}s"
+
+
+def _audit_key(tenant: str) -> str:
+    return f"sg:{tag(tenant)}:audit"
 
 
 def _allowed_key(tenant: str) -> str:

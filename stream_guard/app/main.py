@@ -20,11 +20,12 @@ from stream_guard.adapters.redis_enforcers import Reconciler
 from stream_guard.adapters.redis_limits import RedisLimits
 from stream_guard.adapters.redis_registry import RedisRegistry, RegistrySink
 from stream_guard.adapters.topics import TopicAdmin, plan_topics, require
+from stream_guard.app.access import access_tokens
 from stream_guard.app.health import HealthState
 from stream_guard.app.logs import configure_logs
 from stream_guard.app.operations import Operations
 from stream_guard.app.stages import product_stages
-from stream_guard.app.web import AccessToken, make_console, make_web, serve
+from stream_guard.app.web import make_console, make_web, serve
 from stream_guard.app.worker import Worker, execute
 from stream_guard.clusters.signals import SIGNALS
 from stream_guard.decode import DeadLetterReason
@@ -34,7 +35,7 @@ from stream_guard.settings import load_settings
 
 if TYPE_CHECKING:
     from stream_guard.policy import Policy
-    from stream_guard.settings import Settings, Web
+    from stream_guard.settings import Settings
 
 
 BAD_BUNDLE = "bad_bundle"  # refused between the stages, not by the decoder
@@ -96,16 +97,6 @@ async def run_console(settings: Settings, policy: Policy) -> None:
     finally:
         await records.aclose()
         await client.aclose()
-
-
-def access_tokens(web: Web) -> tuple[AccessToken, ...]:
-    """Tokens of the web server, as far as there are any."""
-    tokens = []
-    if web.read_token is not None:
-        tokens.append(AccessToken("read", "read", web.read_token.get_secret_value()))
-    if web.operate_token is not None:
-        tokens.append(AccessToken("operate", "operate", web.operate_token.get_secret_value()))
-    return tuple(tokens)
 
 
 def main() -> int:

@@ -29,6 +29,8 @@ MAX_ID: Final = 256  # characters; longer ones would be refused when decoded
 MAX_REASON: Final = 2_000
 SNOOZE_SECONDS: Final = 86_400.0
 MAX_LIST: Final = 1_000
+_REFUSED: Final = r"\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069"
+TEXT_PATTERN: Final = rf"^[^{_REFUSED}]*[^\s{_REFUSED}][^{_REFUSED}]*$"  # what `checked` lets pass, for descriptions
 _BIDIRECTIONAL: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -37,7 +39,11 @@ class InvalidRequestError(StreamGuardError):
 
 
 class UnknownSubjectError(StreamGuardError):
-    """There is no such campaign or decision, or it is over. List them and check the id and the tenant."""
+    """There is no such campaign or decision. List them and check the id and the tenant."""
+
+
+class ConflictError(StreamGuardError):
+    """The decision is in no state for that: it is over, or does not wait for anybody. Look at it again."""
 
 
 class RecordSender(Protocol):
@@ -117,9 +123,9 @@ class Operations:
         """What operators put on the allow-list, what the policy file allows left out."""
         return await self._registry.allowed(checked("tenant", tenant))
 
-    async def audit(self, limit: int = 100) -> list[Json]:
-        """Newest entries first, of every tenant."""
-        return await self._registry.audited(_limit(limit))
+    async def audit(self, limit: int = 100, tenant: str | None = None) -> list[Json]:
+        """Newest entries first; of every tenant where none is named. The kill switch belongs to no tenant."""
+        return await self._registry.audited(_limit(limit), None if tenant is None else checked("tenant", tenant))
 
     async def kill_switch(self) -> Engaged | None:
         """Who engaged it; None while limits are in force."""
@@ -145,7 +151,8 @@ class Operations:
         """Lift a decision, or every decision about an account or a campaign, and take none for a day.
 
         Raises:
-            UnknownSubjectError: there is no such campaign or decision in force.
+            UnknownSubjectError: there is no such campaign or decision.
+            ConflictError: the decision is over.
         """
         _one_of("scope", scope, ("decision", Scope.ACCOUNT, Scope.CAMPAIGN))
         if scope == "decision":
@@ -158,7 +165,8 @@ class Operations:
         """Let a held decision take effect.
 
         Raises:
-            UnknownSubjectError: there is no such decision waiting.
+            UnknownSubjectError: there is no such decision.
+            ConflictError: it does not wait.
         """
         await self._decision(request.tenant, decision_id, (DecisionStatus.HELD,))
         return await self._operate(request, "approve", "decision", decision_id)
@@ -202,7 +210,7 @@ class Operations:
         _check(request, "kill-switch")
         now = self._clock()
         deleted = await self._kill_switch.engage(request.actor, request.reason, time_text(now))
-        entry = _entry(request, "engage", "kill_switch", "kill-switch", now) | {"deleted": deleted}
+        entry = _of_every_tenant(_entry(request, "engage", "kill_switch", "kill-switch", now)) | {"deleted": deleted}
         await self._registry.audit(entry)
         return entry
 
@@ -210,7 +218,8 @@ class Operations:
         """Let limits be written again; each returns with its decision's next update."""
         _check(request, "kill-switch")
         was = await self._kill_switch.disengage()
-        entry = _entry(request, "disengage", "kill_switch", "kill-switch", self._clock()) | {"was_engaged": was}
+        entry = _entry(request, "disengage", "kill_switch", "kill-switch", self._clock())
+        entry = _of_every_tenant(entry) | {"was_engaged": was}
         await self._registry.audit(entry)
         return entry
 
@@ -255,7 +264,7 @@ class Operations:
         if found is None:
             raise UnknownSubjectError(f"there is no decision {decision_id} in tenant {tenant}")
         if found["status"] not in wanted:
-            raise UnknownSubjectError(f"decision {decision_id} is {found['status']}, not {' or '.join(wanted)}")
+            raise ConflictError(f"decision {decision_id} is {found['status']}, not {' or '.join(wanted)}")
 
 
 def checked(name: str, text: str, most: int = MAX_ID) -> str:
@@ -300,3 +309,7 @@ def _summary(campaign: Json) -> Json:
 def _entry(request: Request, action: str, scope: str, subject_id: str, now: float) -> Json:
     what = {"kind": "operation", "action": action, "scope": scope, "id": subject_id, "at": time_text(now)}
     return what | asdict(request)
+
+
+def _of_every_tenant(entry: Json) -> Json:
+    return {name: value for name, value in entry.items() if name != "tenant"}

@@ -1,7 +1,7 @@
 """Health, metrics, the operators' JSON API and the console, on loopback unless told otherwise.
 
-`/healthz`, `/readyz` and `/metrics` are open to whoever reaches the port. `/api/v1/` wants a bearer token once tokens
-are configured; a token's role is `read` or `operate`. Without tokens the API only reads, and only for this machine.
+`/healthz`, `/readyz`, `/metrics` and `/openapi.json` are open to whoever reaches the port. `/api/v1/` wants a bearer
+token once tokens are configured, see `access`. Without tokens the API only reads, and only for this machine.
 `/console` holds the same to people, with a log-in.
 Answers are JSON without prompt content; an error is `{"error": one clear line}`.
 """
@@ -9,18 +9,17 @@ Answers are JSON without prompt content; an error is `{"error": one clear line}`
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import structlog
 from aiohttp import web
 
+from stream_guard.app.access import AccessToken, Caller, find_token
+from stream_guard.app.api import API_PREFIX, CALLER, add_api, answer
 from stream_guard.app.console import add_console
-from stream_guard.app.operations import InvalidRequestError, UnknownSubjectError
-from stream_guard.app.web_api import API_PREFIX, CALLER, add_api, answer
-from stream_guard.errors import ConfigurationError, ServiceUnavailableError, StateUnavailableError, StreamGuardError
+from stream_guard.app.failures import status_of
+from stream_guard.errors import ServiceUnavailableError, StreamGuardError
 from stream_guard.policy import Decisions
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES: Final = 16 * 1024
-MIN_TOKEN: Final = 16  # characters
 _READS: Final = frozenset({"GET", "HEAD"})
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 _HEADERS: Final = {
@@ -44,12 +42,6 @@ _HEADERS: Final = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_STATUS_OF: Final[tuple[tuple[type[StreamGuardError], int], ...]] = (
-    (InvalidRequestError, 400),
-    (UnknownSubjectError, 404),
-    (StateUnavailableError, 503),
-    (ServiceUnavailableError, 503),
-)
 
 
 class Health(Protocol):
@@ -80,23 +72,6 @@ class MetricsPage(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """Who may do what.
-
-    Raises:
-        ConfigurationError: the secret is too short to be one.
-    """
-
-    name: str
-    role: Literal["read", "operate"]
-    secret: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if len(self.secret) < MIN_TOKEN:
-            raise ConfigurationError(f"web token {self.name}: at least {MIN_TOKEN} characters are needed")
-
-
 def make_web(
     health: Health,
     metrics: MetricsPage,
@@ -110,21 +85,27 @@ def make_web(
     application.router.add_get("/healthz", pages.healthz)
     application.router.add_get("/readyz", pages.readyz)
     application.router.add_get("/metrics", pages.metrics)
-    add_api(application, operations)
-    add_console(application, operations, tokens, _is_local, policy or Decisions())
+    _add_desk(application, operations, tokens, policy or Decisions())
     return application
 
 
 def make_console(operations: Operations, tokens: Sequence[AccessToken], policy: Decisions) -> web.Application:
-    """The console on its own, with `/healthz`, which says that it runs."""
+    """Console and API on their own, with `/healthz`, which says that they run."""
 
     async def healthz(_: web.Request) -> web.Response:
         return answer({"live": True, "reasons": []})
 
     application = _application(tokens)
     application.router.add_get("/healthz", healthz)
-    add_console(application, operations, tokens, _is_local, policy)
+    _add_desk(application, operations, tokens, policy)
     return application
+
+
+def _add_desk(
+    application: web.Application, operations: Operations, tokens: Sequence[AccessToken], policy: Decisions
+) -> None:
+    add_api(application, operations, policy)
+    add_console(application, operations, tokens, _is_local, policy)
 
 
 def _application(tokens: Sequence[AccessToken]) -> web.Application:
@@ -197,7 +178,7 @@ class _Guard:
     """Lets into the API whom the tokens allow; without tokens readers on this machine."""
 
     def __init__(self, tokens: Sequence[AccessToken]) -> None:
-        self._tokens = [(token, token.secret.encode()) for token in tokens]
+        self._tokens = tokens
 
     @property
     def middleware(self) -> Any:  # noqa: ANN401 # aiohttp's middleware type is private
@@ -211,24 +192,20 @@ class _Guard:
 
         return guard
 
-    def _caller(self, request: web.Request) -> str:
+    def _caller(self, request: web.Request) -> Caller:
         if not self._tokens:
             if request.method not in _READS:
                 raise web.HTTPForbidden(reason="read-only: configure a token with the role operate")
             if not _is_local(request):
                 raise web.HTTPForbidden(reason="only from this machine: configure a token")
-            return "local"
+            return Caller("local", can_operate=False)
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        presented = given.strip().encode("utf-8", "surrogateescape") if kind.lower() == "bearer" else b""
-        found = None
-        for token, secret in self._tokens:  # all of them: how long it takes tells nothing
-            if hmac.compare_digest(secret, presented):
-                found = token
+        found = find_token(self._tokens, given.strip()) if kind.lower() == "bearer" else None
         if found is None:
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, reason="a valid bearer token is needed")
-        if request.method not in _READS and found.role != "operate":
+        if request.method not in _READS and not found.caller.can_operate:
             raise web.HTTPForbidden(reason="this token only reads")
-        return found.name
+        return found.caller
 
 
 def _is_local(request: web.Request) -> bool:
@@ -258,8 +235,7 @@ async def _explain_errors(request: web.Request, handler: Handler) -> web.StreamR
         response.headers.update({name: error.headers[name] for name in kept if name in error.headers})
         return response
     except StreamGuardError as error:
-        status = next((status for kind, status in _STATUS_OF if isinstance(error, kind)), 500)
-        return answer({"error": str(error)}, status)
+        return answer({"error": str(error)}, status_of(error))
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -25,9 +25,10 @@ from stream_guard.adapters.prometheus import Metrics
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KillSwitch
 from stream_guard.adapters.redis_registry import RedisRegistry
+from stream_guard.app.access import AccessToken
 from stream_guard.app.health import HealthState
 from stream_guard.app.operations import Operations
-from stream_guard.app.web import AccessToken, make_web, serve
+from stream_guard.app.web import make_web, serve
 from stream_guard.ports import Output
 from stream_guard.records import Alert, Campaign, Decision, DecisionStatus, Evidence, Fingerprint, Member, Verdict
 from stream_guard.settings import Kafka, RedisServer, Settings

@@ -20,6 +20,7 @@ class FakeRegistry:
         self.entries: list[Json] = []
         self.allow_list: dict[tuple[str, str], Json] = {}
         self.away = False
+        self.alert_list: list[Json] = []
         self._campaigns = {"cmp_1": campaign_object(campaign())}
         self._decisions = {
             "dec_1": decision_object(decision()),
@@ -37,8 +38,7 @@ class FakeRegistry:
         return [] if known is None else [(AT - 3_600.0, 4_000, 1), (AT, 12_345, 2)]
 
     async def alerts(self, tenant: str, limit: int = 100) -> list[Json]:
-        del tenant, limit
-        return []
+        return self.alert_list[:limit] if tenant == "default" else []
 
     async def decisions(self, tenant: str, limit: int = 100) -> list[Json]:
         return list(self._decisions.values())[:limit] if tenant == "default" else []
@@ -63,8 +63,8 @@ class FakeRegistry:
             raise StateUnavailableError("Redis does not answer: gone")
         self.entries.append(entry)
 
-    async def audited(self, limit: int = 100) -> list[Json]:
-        return self.entries[::-1][:limit]
+    async def audited(self, limit: int = 100, tenant: str | None = None) -> list[Json]:
+        return [one for one in self.entries[::-1] if tenant is None or one.get("tenant") == tenant][:limit]
 
 
 class FakeKillSwitch:

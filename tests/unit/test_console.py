@@ -10,9 +10,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from stream_guard.adapters.prometheus import Metrics
+from stream_guard.app.access import AccessToken
 from stream_guard.app.console.session import SESSION_SECONDS, Sessions, Throttle
 from stream_guard.app.health import HealthState
-from stream_guard.app.web import AccessToken, make_web
+from stream_guard.app.web import make_web
 from stream_guard.decode import decode_operation
 from stream_guard.encode import campaign_object
 from stream_guard.records import Evidence, Member
@@ -123,7 +124,7 @@ def test_a_session_ends_with_its_time_its_token_or_a_changed_letter() -> None:
     cookie = sessions.log_in(OPERATOR, "ann", AT) or ""
     found = sessions.read(cookie, AT + 1.0)
     assert found is not None
-    assert (found.actor, found.token, found.can_operate) == ("ann", "desk", True)
+    assert (found.actor, found.caller.name, found.can_operate) == ("ann", "desk", True)
     assert sessions.read(cookie, AT + SESSION_SECONDS) is None
     assert Sessions((AccessToken("desk", "operate", "another-another-another"),)).read(cookie, AT) is None
     for broken in (cookie[:-1] + "x", "x" + cookie, "", ".", "é.é", "a" * 5_000):
@@ -256,7 +257,7 @@ async def test_a_reader_sees_no_buttons_and_cannot_post(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
-        ({"action": "approve", "decision": "dec_1"}, 404),
+        ({"action": "approve", "decision": "dec_1"}, 409),
         ({"action": "approve", "decision": "dec_9"}, 404),
         ({"action": "destroy"}, 400),
         ({"action": "snooze", "hours": "-1"}, 400),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stream_guard.app import dossier
 from stream_guard.app.console import facts
 from stream_guard.encode import campaign_object, decision_object
 from stream_guard.policy import Decisions
@@ -31,16 +32,16 @@ def test_similar_campaigns_have_similar_evidence() -> None:
     mine = campaign_object(campaign())
     alike = campaign_object(campaign(campaign_id="cmp_2"))
     other = campaign_object(campaign(campaign_id="cmp_3", evidence=(Evidence("growth", 1.0, 0.0, 0.0, ""),)))
-    ((share, found),) = facts.similar(mine, [mine, alike, other])
+    ((share, found),) = dossier.similar(mine, [mine, alike, other])
     assert share == pytest.approx(1.0)
     assert found["campaign_id"] == "cmp_2"
 
 
 def test_the_ladder_says_which_rung_is_taken_and_why_none() -> None:
     policy = Decisions()
-    sure = facts.ladder(policy, campaign_object(campaign(log_odds=5.0)))
+    sure = dossier.ladder(policy, campaign_object(campaign(log_odds=5.0)))
     assert [text for _, text in sure] == [*["passed: a higher one is reached"] * 2, "now, for 1 members"]
-    pool = facts.ladder(policy, campaign_object(campaign(log_odds=5.0, verdict=Verdict.RESELLER_POOL)))
+    pool = dossier.ladder(policy, campaign_object(campaign(log_odds=5.0, verdict=Verdict.RESELLER_POOL)))
     assert {text for _, text in pool} == {"never: nothing is decided about reseller pool"}
 
 

@@ -11,8 +11,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from stream_guard.adapters.prometheus import Metrics
+from stream_guard.app.access import AccessToken
 from stream_guard.app.health import HealthState, NodeHealth
-from stream_guard.app.web import AccessToken, make_web, serve
+from stream_guard.app.web import make_web, serve
 from stream_guard.decode import decode_operation
 from stream_guard.errors import ConfigurationError, ServiceUnavailableError
 from stream_guard.ports import Topic
@@ -208,7 +209,7 @@ async def test_nonsense_is_refused_and_nothing_happens(bench: Bench, path: str, 
 
 async def test_approving_what_is_not_held_is_refused(bench: Bench) -> None:
     status, found = await bench.ask("POST", "/api/v1/decisions/dec_1/approve", headers=OPERATE, json=BODY)
-    assert (status, found["error"]) == (404, "decision dec_1 is active, not held")
+    assert (status, found["error"]) == (409, "decision dec_1 is active, not held")
 
 
 async def test_bodies_are_small_and_json(bench: Bench) -> None:

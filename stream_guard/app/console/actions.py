@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stream_guard.records import Json
 
 _LABELS: Final = frozenset({"true_positive", "false_positive", "organisation", "reseller"})
+_OF_EVERY_TENANT: Final = frozenset({"engage", "disengage"})
 HOURS: Final = (("1", "1 hour"), ("8", "8 hours"), ("24", "1 day"), ("168", "1 week"), ("720", "30 days"))
 NOTICES: Final = {
     "true_positive": "Noted: a campaign indeed.",
@@ -40,11 +41,13 @@ async def perform(  # noqa: PLR0913, PLR0917 # what a form says
 
     Raises:
         InvalidRequestError: there is no such button, or a field makes no sense.
+        ForbiddenError: the session is bound to another tenant, or to any and the button concerns all of them.
         UnknownSubjectError: it is about something that is not there.
         StateUnavailableError: Redis does not answer.
         ServiceUnavailableError: Kafka does not answer.
     """
-    who = Request(session.actor, form.get("reason", ""), tenant, f"console:{session.token}")
+    caller = session.caller
+    who = Request(session.actor, form.get("reason", ""), caller.within(tenant), f"console:{caller.name}")
     action, until = form.get("action", ""), _until(form.get("hours", ""), now)
     decision, account = form.get("decision", ""), form.get("account", "")
     buttons: Mapping[str, Callable[[], Awaitable[Json]]] = {
@@ -59,6 +62,8 @@ async def perform(  # noqa: PLR0913, PLR0917 # what a form says
         "engage": lambda: operations.engage_kill_switch(who),
         "disengage": lambda: operations.disengage_kill_switch(who),
     }
+    if action in _OF_EVERY_TENANT:
+        caller.must_be_unbound()
     if action in _LABELS:
         await operations.get_campaign(campaign_id, tenant)  # feedback would not say that there is none
         await operations.feedback(who, action, campaign_id)

@@ -1,4 +1,4 @@
-"""What a page says about a campaign, worked out from the contract's objects. Pure: no I/O, no clock."""
+"""How a page shows a campaign: bars, lines and lists from the contract's objects. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stream_guard.encode import time_seconds
-from stream_guard.records import AlertStatus, DecisionStatus, Json, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from stream_guard.policy import Decisions, Rung
+    from stream_guard.records import Json
 
 MEMBERS_A_PAGE: Final = 50
 BAR_WIDTH: Final = 300.0  # units of the drawing
 WIDTH, HEIGHT, _MARGIN = 640.0, 160.0, 8.0
 _LABEL_WIDTH: Final = 16.0
-_SIMILAR_FROM: Final = 0.5  # cosine
-_KIND: Final = {
-    Verdict.EXTRACTION_CAMPAIGN: "a campaign that extracts the model's abilities",
-    Verdict.RESELLER_POOL: "a pool of accounts that is resold to many customers",
-    Verdict.ORGANISATION: "one organisation",
-    Verdict.SINGLE_ACCOUNT: "a single account",
-    Verdict.UNDETERMINED: "a group that nothing is certain about",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +52,6 @@ class Timeline:
     marks: Sequence[Mark]
 
 
-def confidence(log_odds: float) -> float:
-    """Logistic."""
-    return 1.0 / (1.0 + math.exp(-max(min(log_odds, 500.0), -500.0)))
-
-
 def bars(evidence: Sequence[Json]) -> list[Bar]:
     """Bars on one scale; towards the right speaks for a campaign."""
     most = max((abs(term["contribution"]) for term in evidence), default=0.0) or 1.0
@@ -81,11 +67,6 @@ def bars(evidence: Sequence[Json]) -> list[Bar]:
 def total(evidence: Iterable[Json]) -> float:
     """The sum, which is the log-odds."""
     return math.fsum(term["contribution"] for term in evidence)
-
-
-def present(campaign: Json) -> int:
-    """How many members it has now."""
-    return sum(member["left_at"] is None for member in campaign["members"])
 
 
 def members(campaign: Json, page: int) -> tuple[list[Json], int]:
@@ -105,67 +86,6 @@ def shared(campaign: Json) -> list[tuple[str, list[Json]]]:
     for one in campaign.get("fingerprints", ()):
         kinds.setdefault(one["kind"], []).append(one)
     return sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
-
-
-def summary(campaign: Json, alert: Json | None) -> str:
-    """The whole in plain words."""
-    count, per_hour = present(campaign), campaign["exchanges_per_hour"] or 0.0
-    kind = _KIND.get(campaign["verdict"], campaign["verdict"])
-    parts = [
-        f"{count:,} accounts look like {kind}.",
-        f"Together they made {campaign['exchanges']:,} exchanges, now {per_hour:,.0f} an hour.",
-        f"They got {campaign['output_tokens']:,} output tokens.",
-    ]
-    strongest = [term["text"] or term["signal"] for term in campaign["evidence"] if term["contribution"] > 0.0][:2]
-    if strongest:
-        parts.append(f"What speaks most for it: {'; '.join(strongest)}.")
-    if alert is None:
-        parts.append("No alert is open about it.")
-    elif alert["status"] == AlertStatus.RESOLVED:
-        parts.append("Its alert is resolved.")
-    return " ".join(parts)
-
-
-def state(campaign: Json, alert: Json | None) -> str:
-    """One word."""
-    if campaign["merged_into"]:
-        return "merged"
-    if alert is not None:
-        return "resolved" if alert["status"] == AlertStatus.RESOLVED else "firing"
-    return "watched" if present(campaign) else "ended"
-
-
-def about(decisions: Iterable[Json], campaign_id: str) -> list[Json]:
-    """Decisions of one campaign, those that wait for a person first."""
-    found = [one for one in decisions if one["campaign_id"] == campaign_id]
-    order = {DecisionStatus.HELD: 0, DecisionStatus.ACTIVE: 1}
-    return sorted(found, key=lambda one: order.get(one["status"], 2))
-
-
-def trail(audit: Iterable[Json], campaign: Json, decisions: Iterable[Json]) -> list[Json]:
-    """Entries of the audit about a campaign, its decisions or its members."""
-    mine = {campaign["campaign_id"]} | {one["decision_id"] for one in decisions}
-    mine |= {member["account_id"] for member in campaign["members"]}
-    return [
-        entry
-        for entry in audit
-        if entry.get("tenant") == campaign["tenant"]
-        and mine & {entry.get("id"), entry.get("decision_id"), (entry.get("subject") or {}).get("id")}
-    ]
-
-
-def similar(campaign: Json, others: Iterable[Json]) -> list[tuple[float, Json]]:
-    """Campaigns with evidence like this one's: cosine of the contributions without the prior, O(signals) each."""
-    mine = _profile(campaign)
-    found = []
-    for other in others:
-        if other["campaign_id"] != campaign["campaign_id"]:
-            theirs = _profile(other)
-            dot = sum(value * theirs.get(name, 0.0) for name, value in mine.items())
-            norm = math.hypot(*mine.values()) * math.hypot(*theirs.values())
-            if norm > 0.0 and dot / norm >= _SIMILAR_FROM:
-                found.append((dot / norm, other))
-    return sorted(found, key=lambda one: -one[0])[:5]
 
 
 def timeline(
@@ -212,24 +132,3 @@ def timeline(
         marks.append(Mark(x, at, text, str(number) if apart else ""))
         named = x if apart else named
     return Timeline(line(counts, most), exchanges, most, campaign["first_seen"], campaign["last_seen"], marks)
-
-
-def ladder(policy: Decisions, campaign: Json) -> list[tuple[Rung, str]]:
-    """Each rung of the policy with what it means for this campaign now; the highest that is reached counts."""
-    sure = confidence(campaign["log_odds"])
-    reached = [rung for rung in policy.ladder if sure >= rung.min_confidence]
-    acts = campaign["verdict"] == Verdict.EXTRACTION_CAMPAIGN
-    found = []
-    for rung in policy.ladder:
-        if not acts:
-            text = f"never: nothing is decided about {campaign['verdict'].replace('_', ' ')}"
-        elif reached and rung is reached[-1]:
-            text = f"now, for {present(campaign):,} members"
-        else:
-            text = "passed: a higher one is reached" if rung in reached else "not reached"
-        found.append((rung, text))
-    return found
-
-
-def _profile(campaign: Json) -> dict[str, float]:
-    return {term["signal"]: term["contribution"] for term in campaign["evidence"] if term["signal"] != "prior"}

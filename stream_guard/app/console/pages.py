@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -9,16 +10,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stream_guard.app.console import facts
 from stream_guard.app.console.actions import HOURS
+from stream_guard.app.dossier import confidence, gather, newest_alerts, present
 from stream_guard.app.operations import MAX_LIST
 from stream_guard.records import Json, Verdict
 
 if TYPE_CHECKING:
+    from stream_guard.adapters.redis_control import Engaged
     from stream_guard.app.console.session import Session
     from stream_guard.app.operations import Operations
     from stream_guard.policy import Decisions
 
-_SHOWN: Final = 200  # campaigns a list, entries an audit
-_COMPARED: Final = 100  # campaigns, to find similar ones
+_SHOWN: Final = 200  # campaigns a list
 
 
 class Pages:
@@ -48,7 +50,7 @@ class Pages:
 
     async def campaigns(self, session: Session, tenant: str, query: str, verdict: str, notice: str) -> str:
         """Campaigns by harm: open ones first, the fastest first."""
-        alerts = await self._alerts(tenant)
+        alerts = await newest_alerts(self._operations, tenant)
         listed = []
         searched = MAX_LIST if query or verdict else _SHOWN + 1
         for one in await self._operations.list_campaigns(tenant, searched):
@@ -65,7 +67,7 @@ class Pages:
             "campaigns.html", session, tenant=tenant, query=query, verdict=verdict, verdicts=list(Verdict),
             listed=listed[:_SHOWN], left_out=len(listed) > _SHOWN, held=held, notice=notice,
             allowed=await self._operations.list_allowed(tenant),
-            switch=await self._operations.kill_switch(),
+            switch=await self._switch(session),
         )  # fmt: skip
 
     async def campaign(  # noqa: PLR0913 # what the address says
@@ -76,34 +78,25 @@ class Pages:
         Raises:
             UnknownSubjectError: there is none.
         """
-        operations = self._operations
-        campaign = await operations.get_campaign(campaign_id, tenant)
-        alert = (await self._alerts(tenant)).get(campaign_id)
-        decisions = facts.about(await operations.list_decisions(tenant, MAX_LIST), campaign_id)
-        trail = facts.trail(await operations.audit(MAX_LIST), campaign, decisions)[:_SHOWN]
+        known = await gather(self._operations, self._policy, campaign_id, tenant, compare=not live)
+        campaign, alert = known.campaign, known.alert
         members, pages = facts.members(campaign, page)
         return self.draw(
-            "campaign.html", session, tenant=tenant, campaign=campaign, alert=alert, decisions=decisions, trail=trail,
-            members=members, page=min(page, pages), pages=pages, present=facts.present(campaign),
-            summary=facts.summary(campaign, alert), state=facts.state(campaign, alert),
+            "campaign.html", session, tenant=tenant, campaign=campaign, alert=alert, decisions=known.decisions,
+            trail=known.audit, members=members, page=min(page, pages), pages=pages, present=present(campaign),
+            summary=known.summary, state=known.state,
             bars=facts.bars(campaign["evidence"]), total=facts.total(campaign["evidence"]),
-            confidence=facts.confidence(campaign["log_odds"]), bar_width=facts.BAR_WIDTH,
-            timeline=facts.timeline(
-                campaign, await operations.history(campaign_id, tenant), decisions, trail, alert
-            ),
-            similar=[] if live else facts.similar(campaign, await operations.whole_campaigns(tenant, _COMPARED)),
-            ladder=facts.ladder(self._policy, campaign), dry_run=self._policy.dry_run,
+            confidence=confidence(campaign["log_odds"]), bar_width=facts.BAR_WIDTH,
+            timeline=facts.timeline(campaign, known.history, known.decisions, known.audit, alert),
+            similar=known.similar, ladder=known.would_decide, dry_run=self._policy.dry_run,
             width=facts.WIDTH, height=facts.HEIGHT,
-            notice=notice, switch=await operations.kill_switch(), hours=HOURS, shared=facts.shared(campaign),
+            notice=notice, switch=await self._switch(session), hours=HOURS, shared=facts.shared(campaign),
         )  # fmt: skip
 
-    async def _alerts(self, tenant: str) -> dict[str, Json]:
-        """Newest alert by campaign."""
-        found: dict[str, Json] = {}
-        for alert in await self._operations.list_alerts(tenant, MAX_LIST):
-            if alert["campaign_id"] is not None:
-                found.setdefault(alert["campaign_id"], alert)
-        return found
+    async def _switch(self, session: Session) -> Engaged | None:
+        """Who stopped every limit; who is bound to a tenant learns that somebody did."""
+        state = await self._operations.kill_switch()
+        return state if state is None or not session.bound else replace(state, actor="", reason="")
 
 
 def _state(summary: Json, alert: Json | None) -> str:

@@ -12,17 +12,18 @@ from urllib.parse import quote, urlsplit
 import structlog
 from aiohttp import web
 
+from stream_guard.app.access import Caller
 from stream_guard.app.console.actions import NOTICES, perform
 from stream_guard.app.console.pages import Pages
 from stream_guard.app.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, Throttle
-from stream_guard.app.operations import InvalidRequestError, Operations, UnknownSubjectError, checked
+from stream_guard.app.failures import status_of
+from stream_guard.app.operations import InvalidRequestError, Operations, checked
 from stream_guard.errors import StreamGuardError
-from stream_guard.records import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from stream_guard.app.web import AccessToken
+    from stream_guard.app.access import AccessToken
     from stream_guard.policy import Decisions
 
     Page = Callable[["_Console", web.Request, Session], Awaitable[web.StreamResponse]]
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 PREFIX: Final = "/console"
-_LOCAL: Final = Session("local", "local", can_operate=False, csrf="")
+_LOCAL: Final = Session("local", Caller("local", can_operate=False), csrf="")
 _STATIC: Final = {"console.css": "text/css", "console.js": "text/javascript"}
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -87,12 +88,8 @@ def _guarded(page: Page) -> Handler:
             return await page(self, request, session)
         except web.HTTPException as error:
             return self.error(session, error.reason, error.status)
-        except InvalidRequestError as error:
-            return self.error(session, str(error), 400)
-        except UnknownSubjectError as error:
-            return self.error(session, str(error), 404)
         except StreamGuardError as error:
-            return self.error(session, str(error), 503)
+            return self.error(session, str(error), status_of(error))
 
     return handler
 
@@ -193,13 +190,13 @@ class _Console:
     @_guarded
     async def campaigns(self, request: web.Request, session: Session) -> web.StreamResponse:
         wanted = {name: request.query.get(name, "") for name in ("q", "verdict")}
-        tenant = request.query.get("tenant", "") or DEFAULT_TENANT
+        tenant = session.caller.within(request.query.get("tenant", "") or None)
         notice = NOTICES.get(request.query.get("done", ""), "")
         return _html(await self._pages.campaigns(session, tenant, wanted["q"], wanted["verdict"], notice))
 
     @_guarded
     async def campaign(self, request: web.Request, session: Session) -> web.StreamResponse:
-        tenant, campaign_id = request.match_info["tenant"], request.match_info["id"]
+        tenant, campaign_id = session.caller.within(request.match_info["tenant"]), request.match_info["id"]
         page = request.query.get("page", "1")
         number = int(page) if page.isdecimal() and len(page) < 6 else 1
         notice = NOTICES.get(request.query.get("done", ""), "")
@@ -218,7 +215,8 @@ class _Console:
     @_guarded
     async def kill_switch(self, request: web.Request, session: Session) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
-        action = await perform(self._operations, session, DEFAULT_TENANT, "kill-switch", form, self._clock())
+        tenant = session.caller.within(None)
+        action = await perform(self._operations, session, tenant, "kill-switch", form, self._clock())
         return _redirect(f"{PREFIX}?done={action}")
 
     @_guarded

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from stream_guard.app.access import AccessToken, Caller, find_token
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stream_guard.app.web import AccessToken
 
 COOKIE: Final = "stream_guard_console"
 SESSION_SECONDS: Final = 12 * 3_600.0
@@ -30,12 +31,21 @@ _ADDRESSES: Final = 1_000  # remembered; then everybody waits
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is logged in."""
+    """Somebody who is logged in: the actor that they say they are, with a token."""
 
     actor: str
-    token: str
-    can_operate: bool
+    caller: Caller
     csrf: str
+
+    @property
+    def can_operate(self) -> bool:
+        """Whether there are buttons."""
+        return self.caller.can_operate
+
+    @property
+    def bound(self) -> bool:
+        """Whether only one tenant can be seen."""
+        return self.caller.tenant is not None
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -55,14 +65,11 @@ class Sessions:
     """
 
     def __init__(self, tokens: Sequence[AccessToken]) -> None:
-        self._tokens = {token.name: token for token in tokens}
+        self._by_name = {token.name: token for token in tokens}
 
     def log_in(self, secret: str, actor: str, now: float) -> str | None:
         """A cookie's value; None when the secret is nobody's."""
-        given, found = secret.encode("utf-8", "surrogateescape"), None
-        for token in self._tokens.values():  # all of them: how long it takes tells nothing
-            if hmac.compare_digest(token.secret.encode(), given):
-                found = token
+        found = find_token(self._by_name.values(), secret)
         if found is None:
             return None
         claims = _Claims(found.name, actor, now + SESSION_SECONDS, secrets.token_hex(8))
@@ -79,13 +86,13 @@ class Sessions:
             claims = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=_Claims)
         except (ValueError, msgspec.DecodeError):
             return None
-        token = self._tokens.get(claims.token)
+        token = self._by_name.get(claims.token)
         if token is None or now >= claims.ends_at:
             return None
         if not hmac.compare_digest(_signature(token, body.encode()), signature):
             return None
         csrf = _signature(token, b"csrf\x1f" + cookie.encode())
-        return Session(claims.actor, token.name, token.role == "operate", csrf)
+        return Session(claims.actor, token.caller, csrf)
 
 
 class Throttle:
