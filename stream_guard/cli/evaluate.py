@@ -16,9 +16,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from stream_guard.evaluate.many import run_trials
+from stream_guard.evaluate.page import page
 from stream_guard.evaluate.report import evaluation
 from stream_guard.evaluate.tables import tables
-from stream_guard.evaluate.targets import MISSED
+from stream_guard.evaluate.targets import COMPARED, MISSED
 from stream_guard.evaluate.trial import Trial
 from stream_guard.policy import load_policy
 from stream_guard.replay import policy_hash
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from stream_guard.records import Json
 
 REPORT: Final = "evaluation.json"
+PAGE: Final = "evaluation.html"
 _EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50")
 
 
@@ -48,14 +50,19 @@ _EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50")
     "--background-accounts", default=21_000, show_default=True, type=click.IntRange(min=0), help="Honest accounts."
 )
 @click.option("--policy", type=click.Path(dir_okay=False, path_type=Path), help="Policy file instead of the defaults.")
-@click.option("--baselines", is_flag=True, help="Score three simple detectors on the same records; slower.")
+@click.option(
+    "--baselines/--no-baselines",
+    default=None,
+    help="Score three simple detectors on the same records, about a tenth slower; "
+    f"default is on {', '.join(COMPARED)} with --all, nowhere without.",
+)
 @click.option("--require-targets", is_flag=True, help="End with 1 when a target was measured and missed.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; default is one for each core.")
 @click.option(
     "--out",
     default=Path(),
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"Directory of {REPORT}; default is the current one.",
+    help=f"Directory of {REPORT} and {PAGE}; default is the current one.",
 )
 def evaluate(  # noqa: PLR0913  # one argument per option
     *,
@@ -67,7 +74,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option
     days: float | None,
     background_accounts: int,
     policy: Path | None,
-    baselines: bool,
+    baselines: bool | None,
     require_targets: bool,
     jobs: int | None,
     out: Path,
@@ -87,7 +94,14 @@ def evaluate(  # noqa: PLR0913  # one argument per option
     names = list(dict.fromkeys(find_scenario(name).scenario_id for name in scenarios)) or known
     tuned = load_policy(policy)
     trials = [
-        Trial(name, seed, scale, days, background_accounts, baselines)
+        Trial(
+            name,
+            seed,
+            scale,
+            days,
+            background_accounts,
+            everything and name in COMPARED if baselines is None else baselines,
+        )
         for name in names
         for seed in range(first_seed, first_seed + seeds)
     ]
@@ -101,26 +115,27 @@ def evaluate(  # noqa: PLR0913  # one argument per option
         "scale": scale,
         "days": days,
         "background_accounts": background_accounts,
-        "baselines": baselines,
+        "baselines": any(trial.baselines for trial in trials),
     }
     scores = [result for result, _ in results]
     report = evaluation(scores, options, policy_hash(tuned))
-    _write(out / REPORT, report)
+    _write(out / REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    _write(out / PAGE, page(report).encode())
     _show(report)
     seconds = sum(spent for _, spent in results)
     records = sum(result["records"] for result in scores)
     click.echo(
         f"{len(trials)} trials, {records} records, {seconds:.0f} s of work "
-        f"({records / max(seconds, 1e-3):.0f} records/s); details in {out / REPORT}"
+        f"({records / max(seconds, 1e-3):.0f} records/s); details in {out / REPORT} and {out / PAGE}"
     )
     missed = sum(row["status"] == MISSED for row in report["targets"])
     if require_targets and missed:
         raise click.ClickException(f"{missed} targets were missed; the table above and {out / REPORT} name them")
 
 
-def _write(path: Path, report: Json) -> None:
+def _write(path: Path, content: bytes) -> None:
     part = path.with_name(path.name + ".part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    part.write_bytes(content)
     part.replace(path)
 
 

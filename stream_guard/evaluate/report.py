@@ -37,6 +37,11 @@ METHOD: Final = {
     "second_pool_leaked_share": "exchanges of the pool that takes over, before a campaign that alerted holds half of "
     "its accounts that have spoken, as a share of all exchanges of the attack",
     "campaign_alerts": "alerts about groups that are of verdict extraction_campaign, or above info",
+    "reliability": "ten bins of confidence: count, sum of predicted, sum of observed. campaigns: every campaign, "
+    "candidate and alert about an account at its last word, against whether most of its members are hostile; members: "
+    "of campaigns that stand and alerted, membership against whether the account is hostile. Calibration error: mean "
+    "distance of the two over bins, weighted by count",
+    "timelines": "by attack, in hours since it began; lines are thinned",
     "targets": "judged by the worst seed; leak and second pool as shares of the exchanges in the file, which is "
     "shorter than the published window",
 }

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stream_guard.evaluate.chronicle import calibration_error, summed
 from stream_guard.evaluate.scoring import rounded
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 MET: Final = "met"
 MISSED: Final = "missed"
 NOT_MEASURED: Final = "not measured"
+EVERYTHING: Final = "all"
 _TIMES: Final = 10.0  # as much as the product, a baseline leaks
 _QUIET_DAYS: Final = 10.0
+_CALIBRATION_ERROR: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def judge_targets(trials: Sequence[Json]) -> list[Json]:
     rows = []
     for target in TARGETS:
         for scenario in target.scenarios:
-            mine = [trial for trial in trials if trial["scenario"] == scenario]
+            mine = [trial for trial in trials if scenario in {trial["scenario"], EVERYTHING}]
             finding = target.measure(mine) if mine else None
             rows.append(
                 {
@@ -189,6 +192,18 @@ def _quiet_acted_on(trials: Sequence[Json]) -> Finding | None:
     return Finding(met=per <= 1.0, measured=f"{per:.2f} ({acted} of {honest} accounts)", value=per)
 
 
+def _calibrated(part: str) -> Measure:
+    def measure(trials: Sequence[Json]) -> Finding | None:
+        bins = summed([trial["reliability"][part] for trial in trials if "reliability" in trial])
+        error = calibration_error(bins)
+        if error is None:
+            return None
+        count = round(sum(number for number, _, _ in bins))
+        return Finding(met=error <= _CALIBRATION_ERROR, measured=f"{error:.3f} over {count} {part}", value=error)
+
+    return measure
+
+
 def _ten_times(baseline: str) -> Measure:
     """How many times as much a baseline leaks; infinitely as much where it misses what the product finds."""
 
@@ -226,8 +241,8 @@ def _numbered(letter: str, *numbers: int) -> tuple[str, ...]:
 _CAMPAIGNS: Final = _numbered("S", *range(2, 16))
 _SOFT_RECALL: Final = _numbered("S", 2, 11, 12, 15)
 _HONEST: Final = _numbered("B", *range(1, 11))
-_COMPARED: Final = _numbered("S", 2, 3, 7, 16)
-_BASELINES: Final = ("half_space_trees", "rate_limit", "shared_value")
+COMPARED: Final = _numbered("S", 2, 3, 7, 16)
+BASELINES: Final = ("half_space_trees", "rate_limit", "shared_value")
 
 TARGETS: Final = (
     Target(
@@ -272,7 +287,11 @@ TARGETS: Final = (
     Target("quiet: alerts", ("quiet",), "at most one campaign alert in ten days", _quiet_alerts),
     Target("quiet: acted on", ("quiet",), "at most 1 account in 100,000 acted on, over ten days", _quiet_acted_on),
     *(
-        Target(f"beats {name}", _COMPARED, "it leaks ten times as much, or misses", _ten_times(name))
-        for name in _BASELINES
+        Target(f"confidence of {part}", (EVERYTHING,), "calibration error at most 0.1", _calibrated(part))
+        for part in ("campaigns", "members")
+    ),
+    *(
+        Target(f"beats {name}", COMPARED, "it leaks ten times as much, or misses", _ten_times(name))
+        for name in BASELINES
     ),
 )  # fmt: skip

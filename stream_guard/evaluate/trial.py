@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stream_guard.evaluate.baselines import Baselines
+from stream_guard.evaluate.chronicle import Chronicle
 from stream_guard.evaluate.judge import Judge
 from stream_guard.evaluate.scoring import score
 from stream_guard.evaluate.truth import read_truth
@@ -60,11 +61,15 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
     )
     truth = read_truth(traffic.truth)
     feeder = _Feeder(traffic, truth, Baselines(truth) if trial.baselines else None, progress)
-    pipeline, judge = Pipeline(policy), Judge(truth)
+    pipeline, judge, chronicle = Pipeline(policy), Judge(truth), Chronicle(truth)
     for outputs in run(pipeline, feeder.chunks(), latest_ts=float("inf")):
         judge.observe(outputs)
+        chronicle.observe(outputs)
+    finished = pipeline.finished()
     result: Json = {**asdict(trial), "days": truth.days, "records": pipeline.counts.records}
-    result |= score(truth, judge, pipeline.finished(), len(feeder.accounts))
+    result |= score(truth, judge, finished, len(feeder.accounts))
+    result |= {"timelines": chronicle.timelines(), "reliability": chronicle.reliability(finished)}
+    result["honest"]["acted_on_accounts"] = chronicle.honest_acted_on(judge.acted_on - truth.hostile)
     del result["baselines"]
     if feeder.baselines is not None:
         result["baselines"] = feeder.baselines.score(len(judge.acted_on - truth.hostile))

@@ -12,91 +12,14 @@ from stream_guard import cli
 from stream_guard.evaluate.baselines import Baselines
 from stream_guard.evaluate.judge import Judge
 from stream_guard.evaluate.scoring import score
-from stream_guard.evaluate.truth import Truth, read_truth, same_group
-from stream_guard.records import (
-    Action,
-    Alert,
-    AlertStatus,
-    Campaign,
-    Decision,
-    DecisionStatus,
-    Member,
-    Outputs,
-    Scope,
-    Severity,
-    Verdict,
-)
+from stream_guard.evaluate.truth import read_truth, same_group
+from stream_guard.records import DecisionStatus, Outputs, Scope, Verdict
+from tests.support.trials import HOSTILE, START, made_alert, made_campaign, made_decision, made_truth
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-START = 1_788_739_200.0
-HOSTILE = [f"h{number}" for number in range(10)]
 TINY = ["--scale", "0.1", "--days", "0.3", "--background-accounts", "200", "--jobs", "1"]
-
-
-def made_truth(**extra: object) -> Truth:
-    attack = {"label": "lab", "accounts": HOSTILE, "starts": START * 1_000, "exchanges": 100, **extra}
-    truth = read_truth(
-        {"campaigns": [attack], "benign_groups": [{"label": "nat", "accounts": ["s1", "s2", "s3", "s4"]}], "days": 2}
-    )
-    for number in range(100):
-        truth.attacks[0].note(HOSTILE[number % 5], START + number)  # five of ten have sent something
-    return truth
-
-
-def made_campaign(accounts: list[str], campaign_id: str = "c1", **changes: object) -> Campaign:
-    members = tuple(Member(account, START, None, 0.9) for account in accounts)
-    found = Campaign(
-        campaign_id, "default", Verdict.EXTRACTION_CAMPAIGN, START, START, None, None, 1, 1, {}, members, 1.0, (), 1.0
-    )
-    return replace(found, **changes)  # type: ignore[arg-type]  # fields by name
-
-
-def made_alert(subject: str = "c1", at: float = 40.0, **changes: object) -> Alert:
-    found = Alert(
-        f"alr_{subject}",
-        "default",
-        subject,
-        Scope.CAMPAIGN,
-        subject,
-        AlertStatus.FIRING,
-        START + at,
-        START,
-        Severity.CRITICAL,
-        Verdict.EXTRACTION_CAMPAIGN,
-        0.9,
-        2.0,
-        (),
-        5,
-        10,
-        100,
-        {},
-        {},
-    )
-    return replace(found, **changes)  # type: ignore[arg-type]  # fields by name
-
-
-def made_decision(accounts: tuple[str, ...], **changes: object) -> Decision:
-    found = Decision(
-        "dec",
-        "alr_c1",
-        "c1",
-        "default",
-        Scope.CAMPAIGN,
-        "c1",
-        Action.LIMIT,
-        60.0,
-        START,
-        START + 60,
-        simulated=True,
-        status=DecisionStatus.ACTIVE,
-        reason="",
-        evidence_hash="",
-        actor="policy",
-        accounts=accounts,
-    )
-    return replace(found, **changes)  # type: ignore[arg-type]  # fields by name
 
 
 def test_leak_time_and_members_of_a_found_attack() -> None:

@@ -13,32 +13,14 @@ from stream_guard.evaluate.intervals import median_interval, rate_interval
 from stream_guard.evaluate.report import evaluation
 from stream_guard.evaluate.summary import summary
 from stream_guard.evaluate.tables import over_seeds, target_rows
-from stream_guard.evaluate.targets import TARGETS, judge_targets
+from stream_guard.evaluate.targets import EVERYTHING, TARGETS, judge_targets
 from stream_guard.simulate import SCENARIOS
+from tests.support.trials import made_attack, made_trial
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from stream_guard.records import Json
-
-
-def made_attack(**changes: object) -> Json:
-    found: Json = {
-        "label": "lab", "accounts": 100, "detected": True, "hours_to_alert": 0.5, "leaked": 8, "leaked_share": 0.008,
-        "leaked_share_of_planned": 0.0001, "at_alert": {"precision": 1.0, "recall": 0.4},
-        "at_end": {"precision": 1.0, "recall": 0.97}, "same_id": True, "campaign_ids": 1, "campaign_ids_alerted": 1,
-        "signals": {"prior": -6.0, "binding": 1.2}, "critical_alerts": 1, "verdict_at_end": "extraction_campaign",
-    }  # fmt: skip
-    return found | changes
-
-
-def made_trial(scenario: str, seed: int, *attacks: Json, honest: Json | None = None, **changes: object) -> Json:
-    calm: Json = {
-        "accounts": 20_000, "acted_on": 0, "acted_on_per_million": 0.0, "alerts": 0, "critical_per_day": 0.0,
-        "alerts_by_severity": {"info": 0, "warning": 0, "critical": 0}, "alerts_by_verdict": {}, "campaign_alerts": 0,
-    }  # fmt: skip
-    trial: Json = {"scenario": scenario, "seed": seed, "days": 3.0, "benign_groups": [], "attacks": list(attacks)}
-    return trial | {"honest": calm | (honest or {})} | changes
 
 
 def status(trials: list[Json], target: str, scenario: str) -> tuple[str, str]:
@@ -139,7 +121,7 @@ def test_a_baseline_counts_as_beaten_only_by_what_was_found() -> None:
 
 
 def test_every_target_is_about_scenarios_that_exist() -> None:
-    assert {name for target in TARGETS for name in target.scenarios} <= SCENARIOS.keys()
+    assert {name for target in TARGETS for name in target.scenarios} <= {EVERYTHING, *SCENARIOS}
 
 
 def test_the_table_counts_what_was_not_measured() -> None:

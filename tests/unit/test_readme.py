@@ -36,6 +36,7 @@ WRITTEN = {
     "campaigns.jsonl",
     "decisions.jsonl",
     "summary.json",
+    "evaluation.html",
     "evaluation.json",
     "policy.toml",
     "FILE.truth.json",
