@@ -20,11 +20,12 @@ from stream_guard.evaluate.page import page
 from stream_guard.evaluate.report import evaluation
 from stream_guard.evaluate.tables import tables
 from stream_guard.evaluate.targets import COMPARED, MISSED
-from stream_guard.evaluate.trial import Trial
+from stream_guard.evaluate.trial import Shards, Trial
 from stream_guard.policy import load_policy
 from stream_guard.replay import policy_hash
 from stream_guard.simulate import SCENARIOS
 from stream_guard.simulate.engine import find_scenario
+from stream_guard.simulate.traces import FAMILIES, SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +49,27 @@ _EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50")
 @click.option("--days", type=float, help="Total length, warm-up included; default depends on the scenario.")
 @click.option(
     "--background-accounts", default=21_000, show_default=True, type=click.IntRange(min=0), help="Honest accounts."
+)
+@click.option(
+    "--traffic",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Real traces instead of scenarios; SCENARIOS then names attack families.",
+)
+@click.option(
+    "--split",
+    default=SPLITS[1],
+    show_default=True,
+    type=click.Choice(SPLITS),
+    help="Families and clients that --traffic takes when none is named.",
+)
+@click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    default=(20, 200, 2_000),
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Accounts that --traffic spreads a list over; may be given several times.",
 )
 @click.option("--policy", type=click.Path(dir_okay=False, path_type=Path), help="Policy file instead of the defaults.")
 @click.option(
@@ -73,6 +95,9 @@ def evaluate(  # noqa: PLR0913  # one argument per option
     scale: float,
     days: float | None,
     background_accounts: int,
+    traffic: Path | None,
+    split: str,
+    pools: tuple[int, ...],
     policy: Path | None,
     baselines: bool | None,
     require_targets: bool,
@@ -80,6 +105,10 @@ def evaluate(  # noqa: PLR0913  # one argument per option
     out: Path,
 ) -> None:
     """Simulate, replay and score SCENARIOS against the truth; without any, those of the documentation's tables.
+
+    With --traffic DIR the honest background has the statistics of real traces, and the attacks ask real lists of
+    questions: each family is spread over 20, 200 and 2,000 accounts. DIR holds servegen/, azure_llm_2023/,
+    mooncake_conv/, useragents/, tls/, alpaca/, codealpaca/, gsm8k/ and evol_baize_templates/; nothing in it is copied.
 
     The tables: attacks, honest accounts, baselines, every scenario over its seeds with intervals, and what the detector
     is held to, met or missed. docs/evaluation.md says what each number means.
@@ -90,21 +119,35 @@ def evaluate(  # noqa: PLR0913  # one argument per option
         raise click.UsageError("scale and days must be positive")
     if everything and scenarios:
         raise click.UsageError("name scenarios or give --all, not both")
-    known = [name for name in SCENARIOS if everything or name not in _EXTRA]
-    names = list(dict.fromkeys(find_scenario(name).scenario_id for name in scenarios)) or known
+    seeds_used = range(first_seed, first_seed + seeds)
+    if traffic is not None:
+        if everything:
+            raise click.UsageError("--all means scenarios; --traffic takes every family of the split by itself")
+        names = list(scenarios) or [family.name for family in FAMILIES.values() if family.split == split]
+        trials = [
+            Trial(
+                f"{name}-{pool}", seed, scale, days, background_accounts, bool(baselines), Shards(traffic, name, pool)
+            )
+            for name in names
+            for pool in pools
+            for seed in seeds_used
+        ]
+    else:
+        known = [name for name in SCENARIOS if everything or name not in _EXTRA]
+        names = list(dict.fromkeys(find_scenario(name).scenario_id for name in scenarios)) or known
+        trials = [
+            Trial(
+                name,
+                seed,
+                scale,
+                days,
+                background_accounts,
+                everything and name in COMPARED if baselines is None else baselines,
+            )
+            for name in names
+            for seed in seeds_used
+        ]
     tuned = load_policy(policy)
-    trials = [
-        Trial(
-            name,
-            seed,
-            scale,
-            days,
-            background_accounts,
-            everything and name in COMPARED if baselines is None else baselines,
-        )
-        for name in names
-        for seed in range(first_seed, first_seed + seeds)
-    ]
     out.mkdir(parents=True, exist_ok=True)
     with _progress(trials) as progress:
         results = run_trials(trials, tuned, jobs or len(os.sched_getaffinity(0)), progress)
@@ -128,7 +171,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option
         f"{len(trials)} trials, {records} records, {seconds:.0f} s of work "
         f"({records / max(seconds, 1e-3):.0f} records/s); details in {out / REPORT} and {out / PAGE}"
     )
-    missed = sum(row["status"] == MISSED for row in report["targets"])
+    missed = sum(row["status"] == MISSED for row in (*report["targets"], *report["families"]))
     if require_targets and missed:
         raise click.ClickException(f"{missed} targets were missed; the table above and {out / REPORT} name them")
 

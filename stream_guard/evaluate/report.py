@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from stream_guard import __version__
+from stream_guard.evaluate.families import families
 from stream_guard.evaluate.intervals import CONFIDENCE
 from stream_guard.evaluate.summary import summary
 from stream_guard.evaluate.targets import judge_targets
@@ -60,5 +61,6 @@ def evaluation(trials: Sequence[Json], options: Json, policy_sha256: str) -> Jso
         "method": METHOD,
         "scenarios": {name: summary(some) for name, some in by_scenario.items()},
         "targets": judge_targets(trials),
+        "families": families(trials),
         "trials": list(trials),
     }

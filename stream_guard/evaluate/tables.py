@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from stream_guard.evaluate.families import COLUMNS as FAMILIES
+from stream_guard.evaluate.families import family_rows
 from stream_guard.evaluate.targets import NOT_MEASURED
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def tables(report: Json) -> list[tuple[str, tuple[str, ...], Rows]]:
         baselines += [(name, *_baseline_row(key, found[key])) for key in found if key != "honest_budget"]
     titles = (
         ("Attacks (P/R: precision/recall of members; ids: alerted/standing; ! = not the first id)", ATTACKS, attacks),
+        ("Real question lists, over all accounts of the pool", FAMILIES, family_rows(report["families"])),
         ("Honest accounts", HONEST, honest),
         ("Baselines, with no more honest accounts flagged than ours acted on", BASELINES, baselines),
         ("Over seeds: median [interval], rates [Clopper-Pearson 95 %]", OVER_SEEDS, over_seeds(report)),

@@ -16,9 +16,11 @@ from stream_guard.evaluate.truth import read_truth
 from stream_guard.pipeline import Pipeline
 from stream_guard.replay import CHUNK_RECORDS, run
 from stream_guard.simulate import simulate
+from stream_guard.simulate.traces import simulate_traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from stream_guard.evaluate.truth import Truth
     from stream_guard.policy import Policy
@@ -29,8 +31,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Shards:
+    """A list of real questions, spread over a pool in front of real background traffic.
+
+    Attributes:
+        directory: where the real traces lie.
+        family: how the prompts are made.
+        accounts: of the pool.
+    """
+
+    directory: Path
+    family: str
+    accounts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """What to simulate."""
+    """What to simulate.
+
+    Attributes:
+        shards: real traffic instead of a scenario; `scenario` is its name then, `scale` and `days` are not used.
+    """
 
     scenario: str
     seed: int
@@ -38,6 +59,7 @@ class Trial:
     days: float | None = None
     background_accounts: int = 21_000
     baselines: bool = False
+    shards: Shards | None = None
 
 
 def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) -> tuple[Json, float]:
@@ -52,13 +74,7 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
         The score, which depends on nothing but the arguments, and the seconds that it took.
     """
     started = time.monotonic()
-    traffic = simulate(
-        trial.scenario,
-        scale=trial.scale,
-        seed=trial.seed,
-        days=trial.days,
-        background_accounts=trial.background_accounts,
-    )
+    traffic = _simulate(trial)
     truth = read_truth(traffic.truth)
     feeder = _Feeder(traffic, truth, Baselines(truth) if trial.baselines else None, progress)
     pipeline, judge, chronicle = Pipeline(policy), Judge(truth), Chronicle(truth)
@@ -67,6 +83,9 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
         chronicle.observe(outputs)
     finished = pipeline.finished()
     result: Json = {**asdict(trial), "days": truth.days, "records": pipeline.counts.records}
+    del result["shards"]
+    if trial.shards is not None:
+        result |= {"family": trial.shards.family, "accounts_sharded": trial.shards.accounts}
     result |= score(truth, judge, finished, len(feeder.accounts))
     result |= {"timelines": chronicle.timelines(), "reliability": chronicle.reliability(finished)}
     result["honest"]["acted_on_accounts"] = chronicle.honest_acted_on(judge.acted_on - truth.hostile)
@@ -74,6 +93,24 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
     if feeder.baselines is not None:
         result["baselines"] = feeder.baselines.score(len(judge.acted_on - truth.hostile))
     return result, time.monotonic() - started
+
+
+def _simulate(trial: Trial) -> Traffic:
+    if trial.shards is not None:
+        return simulate_traces(
+            trial.shards.directory,
+            trial.shards.family,
+            trial.shards.accounts,
+            seed=trial.seed,
+            background_accounts=trial.background_accounts,
+        )
+    return simulate(
+        trial.scenario,
+        scale=trial.scale,
+        seed=trial.seed,
+        days=trial.days,
+        background_accounts=trial.background_accounts,
+    )
 
 
 class _Feeder:

@@ -167,6 +167,17 @@ def note_shared(world: World, cohort: Cohort, block: Block) -> None:
             world.add_benign(f"sdk-{tls}", users)
 
 
+def give_product_prompt(world: World, cohort: Cohort) -> None:
+    """Give users of the coding tool the one system prompt that it brings.
+
+    Args:
+        world: where to register it.
+        cohort: honest accounts.
+    """
+    product_prompt = world.add_system_prompt(CODING_CLI)
+    cohort.system[(cohort.client // VERSIONS == CODING_CLI) & (cohort.system < 0)] = product_prompt
+
+
 def add_background(world: World, *, sdk_share: float = 0.0) -> tuple[Cohort, Block]:
     """Add the honest background to a world.
 
@@ -178,8 +189,7 @@ def add_background(world: World, *, sdk_share: float = 0.0) -> tuple[Cohort, Blo
         Its cohort and its events; the events are not yet part of the world.
     """
     cohort = background_cohort(world)
-    product_prompt = world.add_system_prompt(CODING_CLI)  # the coding tool brings one prompt to all of its users
-    cohort.system[(cohort.client // VERSIONS == CODING_CLI) & (cohort.system < 0)] = product_prompt
+    give_product_prompt(world, cohort)
     if sdk_share:
         rng = world.rng("popular-sdk")
         release = PYTHON_SDK * VERSIONS + VERSIONS - 1

@@ -67,18 +67,32 @@ def simulate(  # noqa: PLR0913  # the options of the command, all by keyword
     scenario.build(world)
     if not world.blocks:
         raise click.UsageError(f"scenario {scenario.scenario_id} adds nothing to the background; keep the background")
+    return finish(world, scenario.scenario_id, scenario.title)
+
+
+def finish(world: World, name: str, title: str) -> Traffic:
+    """Sort what a world holds into one stream.
+
+    Args:
+        world: with at least one block of events.
+        name: of the scenario.
+        title: what it shows.
+
+    Returns:
+        Records sorted by time, and the truth.
+    """
     inside = concatenate(world.blocks)
     inside = inside.take((inside.ts >= world.start) & (inside.ts < world.end))
     truth = {
-        "scenario": scenario.scenario_id,
-        "title": scenario.title,
-        "seed": seed,
-        "scale": scale,
-        "days": length,
+        "scenario": name,
+        "title": title,
+        "seed": world.options.seed,
+        "scale": world.options.scale,
+        "days": world.options.days,
         "starts": world.start,
         "ends": world.end,
         "events": len(inside),
         "campaigns": world.campaigns,
         "benign_groups": world.benign,
     }
-    return Traffic(scenario.scenario_id, truth, len(inside), lambda: all_records(world, inside))
+    return Traffic(name, truth, len(inside), lambda: all_records(world, inside))

@@ -92,18 +92,19 @@ def latencies(rng: Rng, tokens_out: Ints) -> Ints:
     return drawn
 
 
-def honest_block(world: World, cohort: Cohort, rng: Rng) -> Block:
+def honest_block(world: World, cohort: Cohort, rng: Rng, times: Timeline | None = None) -> Block:
     """Simulate a cohort.
 
     Args:
         world: tables that indices point into.
         cohort: who.
         rng: where choices come from.
+        times: when they speak; None draws it from their personas.
 
     Returns:
         Their events.
     """
-    times = timeline(world, cohort, rng)
+    times = timeline(world, cohort, rng) if times is None else times
     row, count = times.row, len(times.ts)
     persona = cohort.persona[row]
     sessions = int(times.session.max()) + 1 if count else 0

@@ -51,13 +51,14 @@ def _weekday_factor(persona: Ints, day: Ints) -> Floats:
     return factor
 
 
-def timeline(world: World, cohort: Cohort, rng: Rng) -> Timeline:
+def timeline(world: World, cohort: Cohort, rng: Rng, lengths: Ints | None = None) -> Timeline:
     """Draw the requests of a cohort within the simulated time.
 
     Args:
         world: start and end of time.
         cohort: who.
         rng: where choices come from.
+        lengths: observed lengths of conversations, to draw from; None draws them from the personas.
 
     Returns:
         Times, ordered by cohort row, session and turn.
@@ -81,7 +82,10 @@ def timeline(world: World, cohort: Cohort, rng: Rng) -> Timeline:
     begin = _clump(rng, begin, persona == INDEX["service"])
     inside = (begin >= np.maximum(world.start, cohort.starts[row])) & (begin < world.end)
     row, begin, persona = row[inside], begin[inside], persona[inside]
-    length = np.minimum(rng.geometric(1.0 / turns[row]), 120)
+    if lengths is None:
+        length = np.minimum(rng.geometric(1.0 / turns[row]), 120)
+    else:
+        length = lengths[rng.integers(len(lengths), size=len(row))]
     length = np.where(turns[row] <= 1.0, 1, length)
     return _turns(world, rng, (row, begin, persona, length))
 
