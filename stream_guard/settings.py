@@ -173,9 +173,10 @@ class Notify(_Group):
 
 
 class Sources(_Group):
-    """`stream-guard tail`: the secret of at least 16 bytes that goes into every fingerprint it makes."""
+    """What `stream-guard tail` needs, see docs/sources.md."""
 
     key: SecretStr | None = None
+    """Secret of at least 16 bytes that goes into every fingerprint it makes."""
 
 
 class Log(_Group):
