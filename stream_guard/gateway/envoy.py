@@ -3,6 +3,9 @@
 `ShouldRateLimit` takes descriptors with the entry `account_id` and, where there are several, `tenant`. `Check` takes
 the request headers `x-account-id` and `x-tenant`, or the context extension `tenant` of the route. Both headers must be
 set by the gateway after it has authenticated the caller, never be taken from the caller.
+
+`grpc.health.v1.Health/Check` without a service says that the process answers; with the name of one, that limits are
+known too.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ TENANT_ENTRY: Final = "tenant"
 ACCOUNT_HEADER: Final = "x-account-id"
 TENANT_HEADER: Final = "x-tenant"
 _RESPONSE: Final = rls_pb2.RateLimitResponse
+_SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"  # grpc.health.v1.HealthCheckResponse
 _PASSED: Final = bytes(_RESPONSE(overall_code=_RESPONSE.OK).SerializeToString())
 _GRANTED: Final = bytes(external_auth_pb2.CheckResponse(status=Status(code=code_pb2.OK)).SerializeToString())
 
@@ -56,6 +60,11 @@ def check(gate: Gate, message: bytes) -> bytes | Awaitable[bytes]:
     headers = attributes.request.http.headers
     tenant = attributes.context_extensions.get(TENANT_ENTRY) or headers.get(TENANT_HEADER) or DEFAULT_TENANT
     return _answered(gate, headers.get(ACCOUNT_HEADER, ""), tenant, _authorization)
+
+
+def health(gate: Gate, message: bytes) -> bytes:
+    """`grpc.health.v1.Health/Check`."""
+    return _SERVING if not message or gate.fresh else _NOT_SERVING
 
 
 def _answered(gate: Gate, account: str, tenant: str, encode: Callable[[Answer], bytes]) -> bytes | Awaitable[bytes]:
@@ -115,9 +124,10 @@ async def serve(gate: Gate, address: str, stop: asyncio.Event | None = None) -> 
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-    handlers = {
+    handlers: dict[str, Callable[[bytes], bytes | Awaitable[bytes]]] = {
         "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit": partial(should_rate_limit, gate),
         "/envoy.service.auth.v3.Authorization/Check": partial(check, gate),
+        "/grpc.health.v1.Health/Check": partial(health, gate),
     }
     host, _, port = address.rpartition(":")
     connections: set[GrpcConnection] = set()

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import aiohttp
+import grpc
 import pytest
 
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KillSwitch
 from stream_guard.adapters.redis_limits import RedisLimits
 from stream_guard.records import Action, DecisionStatus, Scope
-from stream_guard.settings import RedisServer
+from stream_guard.settings import RedisServer as RedisSettings
 from tests.support.envoy import CONFIGURATIONS, ENVOY, EnvoyServer, GatewayProcess, Upstream
 from tests.support.made import decision
 
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from stream_guard.records import Decision
+    from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.integration
 
 RELEASE_SECONDS = 2.0
+SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 TIMEOUT_SECONDS = 0.1  # of the shipped configuration
 
 
@@ -76,7 +79,7 @@ class Scene:
 async def scene(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
     tenant = f"g-{uuid4().hex[:8]}"
     gateway = GatewayProcess(tmp_path / "gateway", redis_url, tenant)
-    client = connect(RedisServer(url=redis_url))
+    client = connect(RedisSettings(url=redis_url))
     kill_switch = KillSwitch(client)
     await kill_switch.disengage()
     async with Upstream() as upstream, aiohttp.ClientSession() as http:
@@ -143,6 +146,27 @@ async def test_requests_pass_within_the_time_limit_when_the_gateway_hangs_and_wh
     assert await scene.statuses("acc_1", 5) == {200: 5}
     await asyncio.to_thread(scene.gateway.start)
     await scene.wait_for("acc_1", 429)
+
+
+async def test_a_probe_hears_that_the_process_answers_and_whether_limits_are_known(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    gateway = GatewayProcess(tmp_path, own_redis.url)
+    await asyncio.to_thread(gateway.start)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+            ask = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
+            service = b"\x0a\x05ready"  # HealthCheckRequest{service: "ready"}
+            assert await ask(service) == SERVING
+            own_redis.pause()
+            deadline = time.monotonic() + 10.0
+            while await ask(service) != NOT_SERVING:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+            assert await ask(b"") == SERVING
+    finally:
+        own_redis.resume()
+        await asyncio.to_thread(gateway.stop)
 
 
 @pytest.mark.parametrize("name", ["envoy.yaml", "ext_authz.yaml"])
