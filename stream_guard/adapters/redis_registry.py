@@ -4,6 +4,7 @@
   week after its end;
 - `sg:{tenant}:campaigns` (by exchanges per hour), `sg:{tenant}:alerts`, `sg:{tenant}:decisions` (by time): sorted sets
   of ids; an id whose object is gone leaves its set when the set is next read;
+- `sg:{tenant}:decision-log`: each change of a decision in order, see `redis_decision_log`;
 - `sg:{tenant}:history:<campaign>`: sorted set by event time of `[seconds, exchanges, members]`, the newest 1,000;
 - `sg:{tenant}:allowed`: hash of what operators put on the allow-list, for showing; the records on Kafka count;
 - `sg:audit`: stream with one JSON `entry` for each operator action and each transition of a decision, newest 100,000;
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stream_guard.adapters.redis_control import answering, tag
+from stream_guard.adapters.redis_decision_log import DecisionLog, record
 from stream_guard.encode import alert_object, campaign_object, decision_object, time_seconds
 from stream_guard.records import AlertStatus, DecisionStatus, Json
 
@@ -39,7 +41,9 @@ TENANT_AUDIT_ENTRIES: Final = 10_000
 HISTORY_POINTS: Final = 1_000  # a campaign
 LIVE_SECONDS: Final = 30 * 86_400  # an object that nobody writes again
 ENDED_SECONDS: Final = 7 * 86_400
+_KEYS_A_READ: Final = 500
 _ENDED: Final = frozenset({AlertStatus.RESOLVED.value, DecisionStatus.RELEASED.value, DecisionStatus.EXPIRED.value})
+_ORDER: Final = (DecisionStatus.HELD.value, DecisionStatus.ACTIVE.value)
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
 _POINT: Final = msgspec.json.Decoder(tuple[float, int, int])
 
@@ -72,6 +76,7 @@ class RedisRegistry:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self.decision_log = DecisionLog(client)
 
     async def publish(self, output: Output) -> None:
         """Store what changed and audit the transitions of decisions."""
@@ -88,7 +93,7 @@ class RedisRegistry:
             async with self._client.pipeline(transaction=False) as pipeline:
                 for entry in entries:
                     before = known.get(entry.key)
-                    if before is not None and before["status"] in _ENDED:
+                    if before is not None and (before["status"] in _ENDED or _is_replayed(before, entry)):
                         continue
                     if entry.kind == "decision" and _is_transition(before, entry.body):
                         _audit(pipeline, {"kind": "decision", **_audited(entry.body)})
@@ -109,6 +114,18 @@ class RedisRegistry:
     async def decisions(self, tenant: str, limit: int = 100) -> list[Json]:
         """Decisions, newest first."""
         return await self._newest(tenant, "decision", limit)
+
+    async def standing_decisions(self, tenant: str) -> list[Json]:
+        """Every decision that is held or active."""
+        index = _index(tenant, "decision")
+        with answering():
+            ids: Any = await self._client.zrange(index, 0, -1)
+        keys = [_key(tenant, "decision", name.decode()) for name in ids]
+        found: list[Json] = []
+        for start in range(0, len(keys), _KEYS_A_READ):
+            stored = await self._stored(keys[start : start + _KEYS_A_READ])
+            found += [one for one in stored.values() if one["status"] in _ORDER]
+        return found
 
     async def campaign(self, tenant: str, campaign_id: str) -> Json | None:
         """One campaign with its members and evidence."""
@@ -216,8 +233,19 @@ def _decision(decision: Decision) -> _Entry:
     return _Entry("decision", decision.tenant, decision.decision_id, decision.at, body, decision.status.value in _ENDED)
 
 
+def _is_replayed(before: Mapping[str, Any], entry: _Entry) -> bool:
+    """A worker repeats its work: the decision has been further already. An end comes by the clock of a person."""
+    if entry.kind != "decision" or entry.ended or before["status"] not in _ORDER:
+        return False
+    after = entry.body
+    return (after["at"], _ORDER.index(after["status"])) < (before["at"], _ORDER.index(before["status"]))
+
+
 def _store(pipeline: Pipeline, entry: _Entry) -> None:
     seconds = ENDED_SECONDS if entry.ended else LIVE_SECONDS
+    if entry.kind == "decision":
+        record(pipeline, (entry.key, _index(entry.tenant, entry.kind)), entry.body, entry.score, seconds)
+        return
     pipeline.set(entry.key, msgspec.json.encode(entry.body), ex=seconds)
     pipeline.zadd(_index(entry.tenant, entry.kind), {entry.object_id: entry.score})
 

@@ -115,6 +115,15 @@ class Operations:
         """Decisions, newest first."""
         return await self._registry.decisions(checked("tenant", tenant), _limit(limit))
 
+    async def decision_changes(self, tenant: str, position: str) -> list[tuple[str, Json]] | None:
+        """Changes of decisions after a position, oldest first; None when the position is unknown or too old."""
+        return await self._registry.decision_log.after(checked("tenant", tenant), position)
+
+    async def standing_decisions(self, tenant: str = DEFAULT_TENANT) -> tuple[str, list[Json]]:
+        """Every decision that is held or active, and the position from which changes follow."""
+        end = await self._registry.decision_log.end(checked("tenant", tenant))  # first, or a change could be missed
+        return end, await self._registry.standing_decisions(tenant)
+
     async def list_alerts(self, tenant: str = DEFAULT_TENANT, limit: int = 100) -> list[Json]:
         """Alerts, newest first."""
         return await self._registry.alerts(checked("tenant", tenant), _limit(limit))

@@ -231,7 +231,7 @@ async def _explain_errors(request: web.Request, handler: Handler) -> web.StreamR
         return await handler(request)
     except web.HTTPException as error:
         response = answer({"error": error.reason}, error.status)
-        kept = ("WWW-Authenticate", "Allow")
+        kept = ("WWW-Authenticate", "Allow", "Retry-After")
         response.headers.update({name: error.headers[name] for name in kept if name in error.headers})
         return response
     except StreamGuardError as error:

@@ -17,6 +17,7 @@ from stream_guard.adapters.redis_control import KillSwitch
 from stream_guard.adapters.redis_registry import RedisRegistry
 from stream_guard.app.access import AccessToken, access_tokens
 from stream_guard.app.api.routes import ROUTES
+from stream_guard.app.api.stream import stream_decisions  # which has its test in test_decision_stream.py
 from stream_guard.app.health import HealthState
 from stream_guard.app.operations import Operations
 from stream_guard.app.web import make_web
@@ -41,7 +42,7 @@ EXTRA: dict[str, dict[str, str]] = {
     "/allow": {"scope": "account", "id": "acc_1"},
     "/feedback": {"label": "true_positive", "campaign_id": "cmp_1"},
 }
-READS = [route for route in ROUTES if route.method == "GET"]
+READS = [route for route in ROUTES if route.method == "GET" and route.handler is not stream_decisions]
 ACTS = [route for route in ROUTES if route.method != "GET"]
 OF_ALL = "/kill-switch"
 

@@ -87,6 +87,15 @@ class Failure(TypedDict):
     error: str
 
 
+Events = Annotated[
+    str,
+    Meta(
+        description="Server-sent events: `decision` (data is a decision), `resync`, `synced`, `kill_switch`. "
+        "`docs/reference/api.md` says what they promise."
+    ),
+]
+
+
 class CampaignSummary(CampaignFacts):
     """A campaign in a list; `member_count` says how many accounts are in it now."""
 

@@ -82,6 +82,7 @@ class Route:
         status: where it worked.
         refuses: what it answers beyond what every route does: 404, 409, 429.
         media: type of the answer.
+        header: optional header that it reads.
     """
 
     method: str
@@ -94,6 +95,7 @@ class Route:
     status: int = 200
     refuses: tuple[int, ...] = ()
     media: str = "application/json"
+    header: str | None = None
 
     def serve(
         self, operations: Operations, policy: DecisionPolicy

@@ -102,7 +102,7 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         "summary": route.does,
         "tags": [route.path.split("/")[1]],
         "security": [{"token": [role]}],
-        "parameters": [*_path_parameters(route, schemas), *_query_parameters(route, schemas)],
+        "parameters": [*_path_parameters(route, schemas), *_query_parameters(route, schemas), *_headers(route)],
         "responses": answers,
     }
     if route.body is not None:
@@ -126,6 +126,10 @@ def _query_parameters(route: Route, schemas: _Schemas) -> list[Json]:
         {"name": field.name, "in": "query", "required": field.required, "schema": _with_default(field, schemas)}
         for field in msgspec.structs.fields(route.query)
     ]
+
+
+def _headers(route: Route) -> list[Json]:
+    return [] if route.header is None else [{"name": route.header, "in": "header", "schema": {"type": "string"}}]
 
 
 def _with_default(field: msgspec.structs.FieldInfo, schemas: _Schemas) -> Json:

@@ -14,6 +14,7 @@ from stream_guard.app.api import bodies
 from stream_guard.app.api.bodies import Act, ActUntil, Allow, AuditEntry, Judge, Nothing, Some, Which
 from stream_guard.app.api.glue import V1, Call, Handler, Route, answer
 from stream_guard.app.api.openapi import describe
+from stream_guard.app.api.stream import LAST_EVENT, MEDIA, STREAMS, Streams, stream_decisions
 from stream_guard.app.dossier import gather
 from stream_guard.app.operations import InvalidRequestError
 from stream_guard.encode import time_seconds, time_text
@@ -32,6 +33,7 @@ def add_api(application: web.Application, operations: Operations, policy: Decisi
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             application.router.add_route(method, V1 + route.path, route.serve(operations, policy))
+    application[STREAMS] = Streams()
     description = describe(ROUTES)
 
     async def openapi(_: web.Request) -> web.Response:
@@ -163,6 +165,7 @@ def _switch(method: str, does: str, handler: Handler) -> Route:
     return Route(method=method, path="/kill-switch", does=does, handler=handler, gives=AuditEntry, body=Act)
 
 
+# fmt: off
 ROUTES: Final = (
     _read("/campaigns", "Campaigns, fastest first.", _campaigns, bodies.Campaigns, Some),
     _read("/campaigns/{id}", "One campaign with its members and evidence.", _campaign, CampaignBody, Which, 404),
@@ -172,6 +175,10 @@ ROUTES: Final = (
     _act("POST", "/accounts/{id}/release", "Lift an account's limits for a day.", _release_account, Act),
     _read("/alerts", "Alerts, newest first.", _alerts, bodies.Alerts, Some),
     _read("/decisions", "Decisions, newest first.", _decisions, bodies.Decisions, Some),
+    Route(
+        method="GET", path="/decisions/stream", does="What happens to decisions, as it happens, without a gap.",
+        handler=stream_decisions, gives=bodies.Events, query=Which, refuses=(429,), media=MEDIA, header=LAST_EVENT,
+    ),
     _act("POST", "/decisions/{id}/approve", "Let a held decision take effect.", _approve, Act, 404, 409),
     _act("POST", "/decisions/{id}/release", "Lift a decision now.", _release_decision, Act, 404, 409),
     _read("/audit", "Who did what; of every tenant unless one is named.", _audit, bodies.Audit, Some),
@@ -183,3 +190,4 @@ ROUTES: Final = (
     _switch("POST", "Stop every limit of every tenant.", _engage),
     _switch("DELETE", "Let limits be written again.", _disengage),
 )
+# fmt: on

@@ -1,0 +1,306 @@
+"""The stream of decisions on a real Redis: nothing is missed or comes twice, and who is too far behind is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from stream_guard.adapters.prometheus import Metrics
+from stream_guard.adapters.redis_client import connect
+from stream_guard.adapters.redis_control import KillSwitch
+from stream_guard.adapters.redis_decision_log import log_key
+from stream_guard.adapters.redis_registry import RedisRegistry
+from stream_guard.app.access import AccessToken
+from stream_guard.app.api import stream
+from stream_guard.app.health import HealthState
+from stream_guard.app.operations import Operations
+from stream_guard.app.web import make_web
+from stream_guard.ports import Output
+from stream_guard.records import DecisionStatus
+from stream_guard.settings import RedisServer
+from tests.support.made import AT, decision
+from tests.support.operators import FakeSender
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import ClientResponse, web
+    from redis.asyncio import Redis
+
+    from stream_guard.records import Json
+
+URL = "/api/v1/decisions/stream"
+OPERATE = "operator-operator"
+HELD, ACTIVE, RELEASED = DecisionStatus.HELD, DecisionStatus.ACTIVE, DecisionStatus.RELEASED
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One event as a client reads it."""
+
+    name: str
+    data: Json
+    position: str
+
+    @property
+    def outline(self) -> tuple[str, str]:
+        return self.data["decision_id"], self.data["status"]
+
+
+class Reader:
+    """Server-sent events, parsed as browsers do."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self._response = response
+
+    async def event(self) -> Seen:
+        fields: dict[str, str] = {}
+        while True:
+            line = (await asyncio.wait_for(self._response.content.readline(), 10.0)).decode()
+            if not line:
+                raise EOFError
+            if line == "\n":
+                if "event" in fields:
+                    return Seen(fields["event"], json.loads(fields["data"]), fields.get("id", ""))
+                continue
+            name, _, value = line.rstrip("\n").partition(": ")
+            fields[name] = value
+
+    async def until(self, name: str) -> list[Seen]:
+        found = [await self.event()]
+        while found[-1].name != name:
+            found.append(await self.event())
+        return found
+
+    async def decisions(self, number: int) -> list[Seen]:
+        found: list[Seen] = []
+        while len(found) < number:
+            event = await self.event()
+            if event.name == "decision":
+                found.append(event)
+            else:
+                assert event.name == "kill_switch"
+        return found
+
+
+@dataclass
+class Bench:
+    http: TestClient[web.Request, web.Application]
+    redis: Redis
+    tenant: str
+
+    async def decide(self, *several: tuple[str, DecisionStatus, float], tenant: str | None = None) -> None:
+        made = [
+            decision(tenant=tenant or self.tenant, decision_id=name, status=status, at=AT + after)
+            for name, status, after in several
+        ]
+        await RedisRegistry(self.redis).publish(Output(decisions=made))
+
+    @asynccontextmanager
+    async def reading(self, position: str | None = None, **options: Any) -> AsyncIterator[Reader]:  # noqa: ANN401 # aiohttp's
+        headers = {"Authorization": f"Bearer {OPERATE}"} | ({} if position is None else {"Last-Event-ID": position})
+        options = {"params": {"tenant": self.tenant}, **options}
+        async with self.http.get(URL, headers=headers, **options) as response:
+            assert response.status == 200, await response.text()
+            assert response.content_type == "text/event-stream"
+            yield Reader(response)
+
+
+@pytest.fixture
+async def bench(redis_url: str) -> AsyncIterator[Bench]:
+    client = connect(RedisServer(url=redis_url))
+    await KillSwitch(client).disengage()
+    operations = Operations(RedisRegistry(client), KillSwitch(client), FakeSender(), lambda: AT)
+    tokens = (AccessToken("desk", "operate", OPERATE),)
+    application = make_web(HealthState(), Metrics(), operations, tokens)
+    async with TestClient(TestServer(application)) as http:
+        yield Bench(http, client, f"t-{uuid4().hex[:8]}")
+    await client.aclose()
+
+
+async def test_a_new_reader_gets_what_stands_and_then_each_change(bench: Bench) -> None:
+    await bench.decide(("d1", HELD, 0.0), ("d2", ACTIVE, 0.0), ("d3", ACTIVE, 0.0))
+    await bench.decide(("d3", RELEASED, 5.0))
+    async with bench.reading() as reader:
+        first, *standing, synced = await reader.until("synced")
+        assert (first.name, first.position) == ("resync", "")
+        assert sorted(one.outline for one in standing) == [("d1", "held"), ("d2", "active")]
+        assert {one.position for one in standing} == {""}
+        assert synced.data == {"decisions": 2}
+        await bench.decide(("d1", ACTIVE, 6.0))
+        (change,) = await reader.decisions(1)
+        assert change.outline == ("d1", "active")
+        assert position_of(change) > position_of(synced)
+
+
+async def test_who_comes_back_with_a_position_gets_every_change_once_and_no_list(bench: Bench) -> None:
+    async with bench.reading() as reader:
+        await reader.until("synced")
+        await bench.decide(("d1", HELD, 0.0))
+        (last,) = await reader.decisions(1)
+    await bench.decide(("d1", ACTIVE, 1.0), ("d2", ACTIVE, 1.0))
+    await bench.decide(("d1", RELEASED, 2.0))
+    async with bench.reading(last.position) as reader:
+        missed = await reader.decisions(3)
+        assert [one.outline for one in missed] == [("d1", "active"), ("d2", "active"), ("d1", "released")]
+        await bench.decide(("d2", RELEASED, 3.0))
+        assert (await reader.decisions(1))[0].outline == ("d2", "released")
+    async with bench.reading(missed[0].position) as reader:
+        assert [one.outline for one in await reader.decisions(3)] == [
+            ("d2", "active"), ("d1", "released"), ("d2", "released"),
+        ]  # fmt: skip
+
+
+async def test_work_that_is_repeated_after_a_crash_adds_no_event(bench: Bench) -> None:
+    steps = [("d1", HELD, 0.0), ("d1", ACTIVE, 0.0), ("d1", ACTIVE, 1_800.0), ("d2", ACTIVE, 1_900.0)]
+    async with bench.reading() as reader:
+        await reader.until("synced")
+        for step in steps:
+            await bench.decide(step)
+        for step in steps:
+            await bench.decide(step)
+        await bench.decide(*steps)
+        await bench.decide(("d1", RELEASED, -5.0))  # by a person's clock, behind event time
+        await bench.decide(*steps)
+        await bench.decide(("d3", HELD, 0.0))
+        found = [one.outline for one in await reader.decisions(6)]
+    assert found == [("d1", "held"), ("d1", "active"), ("d1", "active"), ("d2", "active"), ("d1", "released"),
+                     ("d3", "held")]  # fmt: skip
+
+
+@pytest.mark.parametrize("position", ["1-1", "99999999999999-0", "yesterday", "99999999999999999999-0", "1-1\u00e9"])
+async def test_a_position_that_is_unknown_starts_anew(bench: Bench, position: str) -> None:
+    await bench.decide(("d1", ACTIVE, 0.0))
+    async with bench.reading(position) as reader:
+        events = await reader.until("synced")
+    assert [event.name for event in events] == ["resync", "decision", "synced"]
+    assert "unknown or too old" in events[0].data["reason"]
+
+
+async def test_a_position_that_is_too_old_starts_anew(bench: Bench) -> None:
+    async with bench.reading() as reader:
+        await reader.until("synced")
+        await bench.decide(("d1", ACTIVE, 0.0))
+        (old,) = await reader.decisions(1)
+    await bench.decide(("d2", ACTIVE, 0.0), ("d1", RELEASED, 1.0))
+    await bench.redis.xtrim(log_key(bench.tenant), maxlen=1, approximate=False)
+    async with bench.reading(old.position) as reader:
+        events = await reader.until("synced")
+        assert [event.name for event in events] == ["resync", "decision", "synced"]
+        assert events[1].outline == ("d2", "active")
+    async with bench.reading(events[-1].position) as reader:  # which is good again
+        await bench.decide(("d2", RELEASED, 2.0))
+        assert (await reader.decisions(1))[0].outline == ("d2", "released")
+
+
+async def test_a_reader_that_the_log_overtakes_is_told(bench: Bench) -> None:
+    await bench.decide(("d1", ACTIVE, 0.0))
+    async with bench.reading() as reader:
+        await reader.until("kill_switch")
+        async with bench.redis.pipeline() as pipeline:  # in one step, so that no look falls in between
+            pipeline.delete(log_key(bench.tenant))
+            pipeline.xadd(log_key(bench.tenant), {"decision": b"{}"})
+            await pipeline.execute()
+        assert [event.name for event in await reader.until("synced")] == ["resync", "decision", "synced"]
+
+
+async def test_a_position_of_another_tenant_leads_nowhere(bench: Bench) -> None:
+    other = f"{bench.tenant}-other"
+    await bench.decide(("theirs", ACTIVE, 0.0), tenant=other)
+    async with bench.reading(params={"tenant": other}) as reader:
+        theirs = (await reader.until("synced"))[-1].position
+    await bench.decide(("theirs", RELEASED, 1.0), tenant=other)
+    await bench.decide(("ours", ACTIVE, 0.0))
+    async with bench.reading(theirs) as reader:
+        events = await reader.until("synced")
+    assert [event.outline for event in events if event.name == "decision"] == [("ours", "active")]
+
+
+async def test_readers_that_come_and_go_while_much_changes_miss_nothing(bench: Bench) -> None:
+    chance, changes = random.Random(5), 600
+
+    async def write() -> None:
+        for number in range(changes):
+            await bench.decide((f"d{number % 50}", ACTIVE, float(number)))
+
+    async def read() -> list[Seen]:
+        found: list[Seen] = []
+        position = start
+        while len(found) < changes:
+            async with bench.reading(position) as reader:
+                wanted = min(chance.randrange(1, 90), changes - len(found))
+                found += await reader.decisions(wanted)
+                position = found[-1].position
+        return found
+
+    async with bench.reading() as reader:
+        start = (await reader.until("synced"))[-1].position
+    found, _ = await asyncio.gather(read(), write())
+    assert [one.data["decision_id"] for one in found] == [f"d{number % 50}" for number in range(changes)]
+    positions = [position_of(one) for one in found]
+    assert positions == sorted(set(positions))
+
+
+async def test_the_kill_switch_is_part_of_it(bench: Bench) -> None:
+    switch = KillSwitch(bench.redis)
+    async with bench.reading() as reader:
+        assert (await reader.until("kill_switch"))[-1].data == {"engaged": False}
+        await switch.engage("ann", "limits hit the wrong people", "")
+        assert (await reader.until("kill_switch"))[-1].data == {"engaged": True}
+        await switch.disengage()
+        assert (await reader.until("kill_switch"))[-1].data == {"engaged": False}
+
+
+async def test_there_are_only_so_many_streams_and_one_that_was_left_is_free_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "MAX_STREAMS", 2)
+    headers = {"Authorization": f"Bearer {OPERATE}"}
+    async with bench.reading() as reader, bench.reading() as second:
+        await reader.until("synced")
+        await second.until("synced")
+        answer = await bench.http.get(URL, headers=headers)
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
+    for _ in range(50):
+        async with bench.http.get(URL, headers=headers) as answer:
+            if answer.status == 200:
+                return
+        await asyncio.sleep(0.1)
+    raise AssertionError("a stream that was left counts on")
+
+
+async def test_a_stream_wants_a_token_that_may_see_the_tenant(bench: Bench) -> None:
+    assert (await bench.http.get(URL)).status == 401
+    operations = Operations(RedisRegistry(bench.redis), KillSwitch(bench.redis), FakeSender(), lambda: AT)
+    tokens = (AccessToken("acme", "read", OPERATE, bench.tenant),)
+    await bench.decide(("ours", ACTIVE, 0.0))
+    application = make_web(HealthState(), Metrics(), operations, tokens)
+    async with TestClient(TestServer(application)) as http:
+        bound = Bench(http, bench.redis, bench.tenant)
+        async with bound.reading(params={}) as reader:
+            assert [one.name for one in await reader.until("synced")] == ["resync", "decision", "synced"]
+        headers = {"Authorization": f"Bearer {OPERATE}"}
+        assert (await http.get(URL, params={"tenant": "default"}, headers=headers)).status == 403
+
+
+async def test_without_redis_the_answer_is_503() -> None:
+    client = connect(RedisServer(url="redis://127.0.0.1:1/0", timeout_seconds=0.5))
+    operations = Operations(RedisRegistry(client), KillSwitch(client), FakeSender(), lambda: AT)
+    tokens = (AccessToken("desk", "operate", OPERATE),)
+    async with TestClient(TestServer(make_web(HealthState(), Metrics(), operations, tokens))) as http:
+        answer = await http.get(URL, headers={"Authorization": f"Bearer {OPERATE}"})
+        assert (answer.status, answer.content_type) == (503, "application/json")
+    await client.aclose()
+
+
+def position_of(event: Seen) -> tuple[int, int]:
+    time, _, number = event.position.partition("-")
+    return int(time), int(number)
