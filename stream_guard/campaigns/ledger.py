@@ -69,6 +69,7 @@ class Ledger:
     split_from: str | None = None
     label: FeedbackLabel | None = None
     per_hour: float = 0.0
+    extraction_share: float | None = None
 
     @property
     def member_keys(self) -> frozenset[str]:
@@ -153,6 +154,7 @@ class Ledger:
             evidence=self.evidence,
             exchanges_per_hour=self.per_hour,
             fingerprints=self._shared(),
+            extraction_share=self.extraction_share,
         )
 
     def _shared(self) -> tuple[Fingerprint, ...]:
@@ -165,8 +167,11 @@ class Ledger:
         return tuple(sorted(found, key=lambda one: (one.kind, one.value)))
 
     def dump(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data; what is not known is left out, so that a version without it reads the rest."""
+        plain = asdict(self)
+        if self.extraction_share is None:
+            del plain["extraction_share"]
+        return plain
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Ledger:

@@ -13,6 +13,7 @@ from stream_guard.campaigns.grouping import group_suspicions
 from stream_guard.campaigns.identity import match, new_id
 from stream_guard.campaigns.ledger import Ledger, known_traits
 from stream_guard.campaigns.membership import judge_members
+from stream_guard.campaigns.mixture import extraction_share
 from stream_guard.errors import StateError
 from stream_guard.records import ROW, Campaign, FeedbackLabel, Kind, Suspicion, Verdict
 
@@ -202,7 +203,9 @@ class CampaignsStage:
         ledger.clusters = {
             cluster: seen for cluster, seen in ledger.clusters.items() if now - seen < _CLUSTER_MEMORY_SECONDS
         }
-        ledger.admit(judge_members(suspicions, at.reference), now, self._policy)
+        crowd = judge_members(suspicions, at.reference)
+        ledger.admit(crowd, now, self._policy)
+        ledger.extraction_share = extraction_share(crowd.rows, crowd.probability, at.reference)
         enough = len(ledger.member_keys) >= self._policy.min_members
         resold = all(suspicion.resold for suspicion in suspicions)  # groups that agree about that are no campaign
         convincing = enough and not resold and ledger.log_odds >= self._policy.fire_log_odds
