@@ -120,9 +120,11 @@ class Pipeline:
         return [self.desk.feedback(item) for item in due]
 
 
-def accounts_node(partition: int, *, policy: Policy, cluster_partitions: int) -> AccountsNode:
-    """The accounts stage of one queries partition, for the worker."""
-    return AccountsNode(partition, policy, cluster_partitions, Decoder())
+def accounts_node(
+    partition: int, *, policy: Policy, cluster_partitions: int, max_accounts: int | None = None
+) -> AccountsNode:
+    """The accounts stage of one queries partition, for the worker; `max_accounts` are kept in memory."""
+    return AccountsNode(partition, policy, cluster_partitions, Decoder(), max_accounts=max_accounts)
 
 
 def clusters_node(partition: int, *, policy: Policy, sources: int, partitions: int) -> ClustersNode:

@@ -20,7 +20,7 @@ from stream_guard.accounts.table import AccountTable, state_key
 from stream_guard.records import AccountStatus, AccountStatusValue, DeltaBundle, EventBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -70,9 +70,33 @@ class AccountsStage:
         missing = set(keys).difference(self.table.slots)
         return [state_key(key) for key in dict.fromkeys(keys) if key in missing] if missing else []
 
-    def load(self, state: bytes) -> None:
-        """Take one stored account in. Raises StateError."""
-        self.table.load(state)
+    def load(self, states: Mapping[bytes, bytes]) -> int:
+        """Take stored accounts in; how many of them could not be read."""
+        return self.table.load(states)
+
+    def evict(self, most: int) -> int:
+        """Forget accounts above `most`, and a tenth more, the longest silent first; how many went.
+
+        Only what is stored as it stands may go: call when nothing is dirty. Accounts with events or statuses that wait
+        stay. Whoever comes back is loaded again, bit for bit.
+        """
+        excess = len(self.table) - most
+        if excess <= 0:
+            return 0
+        candidate = np.zeros(len(self.table.rows), np.bool_)
+        candidate[np.fromiter(self.table.slots.values(), np.int64, len(self.table))] = True
+        for parts in self._waiting.values():
+            for part in parts:
+                candidate[part.slots] = False
+        for _, status in self._statuses:
+            if status.key in self.table.slots:
+                candidate[self.table.slots[status.key]] = False
+        candidate[list(self.dirty)] = False
+        slots = np.flatnonzero(candidate)
+        order = np.argsort(self.table.rows["last_ts"][slots], kind="stable")
+        gone = slots[order[: excess + most // 10]]
+        self.table.forget(gone)
+        return len(gone)
 
     def add(self, batch: EventBatch, offsets: NDArray[np.int64]) -> None:
         """Let events wait for their epoch; event time moves on."""

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import blake2b
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from stream_guard.accounts.packing import PRIVATE, pack, unpack
 from stream_guard.errors import StateError
-from stream_guard.records import ROW, TEMPLATE_SLOTS
+from stream_guard.records import ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 STATE_VERSION = 1
-BLOOM_BYTES = 64
-
-PRIVATE = np.dtype(
-    [
-        ("evidence_ts", "<f8"),  # newest query that is evidence
-        ("own_mean", "<f4"),  # of ln(1 + queries an hour), once an epoch
-        ("own_var", "<f4"),
-        ("own_count", "<u4"),
-        ("gaps", "<u4"),  # how many values each statistic has seen, as far as it matters
-        ("outs", "<u4"),
-        ("ins", "<u4"),
-        ("template_counts", "<u4", TEMPLATE_SLOTS),  # aligned with ROW.templates
-        ("bloom_keys", "<u4"),  # keys put into the filter since it was emptied
-        ("bloom", "u1", BLOOM_BYTES),  # template keys seen once
-    ]
-)
-"""What an account keeps to itself; `ROW` is what it shows to the clusters."""
 
 
 def account_hash(key: str) -> int:
@@ -42,28 +28,33 @@ def account_hash(key: str) -> int:
 
 
 class AccountTable:
-    """Slots of one accounts partition. A slot is never moved while its account is in memory."""
+    """Slots of one accounts partition. A slot is never moved while its account is in memory, and used again after."""
 
     def __init__(self, capacity: int = 1_024) -> None:
         self.slots: dict[str, int] = {}
         self.keys: list[str] = []
         self.rows: NDArray[np.void] = np.zeros(capacity, ROW)
         self.private: NDArray[np.void] = np.zeros(capacity, PRIVATE)
+        self._free: list[int] = []
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.slots)
 
     def slot(self, key: str) -> int:
         """Slot of `key`; an unknown account gets a fresh one."""
         known = self.slots.get(key)
         if known is not None:
             return known
-        slot = len(self.keys)
-        if slot == len(self.rows):
-            self.rows = np.concatenate((self.rows, np.zeros(slot, ROW)))
-            self.private = np.concatenate((self.private, np.zeros(slot, PRIVATE)))
+        if self._free:
+            slot = self._free.pop()
+            self.keys[slot] = key
+        else:
+            slot = len(self.keys)
+            self.keys.append(key)
+            if slot == len(self.rows):
+                self.rows = np.concatenate((self.rows, np.zeros(slot, ROW)))
+                self.private = np.concatenate((self.private, np.zeros(slot, PRIVATE)))
         self.slots[key] = slot
-        self.keys.append(key)
         row = self.rows[slot : slot + 1]
         row["account"] = account_hash(key)
         row["created_at"] = row["quota"] = row["status_at"] = np.nan
@@ -78,32 +69,51 @@ class AccountTable:
                     self.slot(key)
         return np.fromiter(map(self.slots.__getitem__, keys), np.int64, len(keys))
 
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Make the slots of some accounts free."""
+        for slot in slots.tolist():
+            del self.slots[self.keys[slot]]
+            self.keys[slot] = ""
+        self.rows[slots], self.private[slots] = np.zeros(1, ROW), np.zeros(1, PRIVATE)
+        self._free.extend(slots.tolist())
+
     def dump(self, slots: Iterable[int]) -> dict[bytes, bytes]:
-        """Stored form of some accounts: msgpack `[version, key, row, private]`, keyed by `state_key`."""
-        encode = msgspec.msgpack.Encoder().encode
-        return {
-            state_key(self.keys[slot]): encode(
-                (STATE_VERSION, self.keys[slot], self.rows[slot].tobytes(), self.private[slot].tobytes())
-            )
-            for slot in slots
-        }
+        """Stored form of some accounts: msgpack `[version, packed]`, keyed by `state_key`."""
+        encode, listed = msgspec.msgpack.Encoder().encode, list(slots)
+        keys = [self.keys[slot] for slot in listed]
+        packed = pack(self.rows[listed], self.private[listed])
+        return {state_key(key): encode((STATE_VERSION, data)) for key, data in zip(keys, packed, strict=True)}
 
-    def load(self, state: bytes) -> str:
-        """Take one stored account in and return its key.
+    def load(self, states: Mapping[bytes, bytes]) -> int:
+        """Take stored accounts in, as `dump` gave them; how many could not be read."""
+        keys, packed = [], []
+        for key, state in states.items():
+            with suppress(StateError, ValueError):  # not text
+                packed.append(_packed(state))
+                keys.append(account_of(key))
+        if keys:
+            rows, private, good = unpack(packed)
+            if not good.all():
+                keys, rows, private = list(compress(keys, good.tolist())), rows[good], private[good]
+            slots = self.slots_of(keys)
+            rows["account"] = self.rows["account"][slots]
+            self.rows[slots], self.private[slots] = rows, private
+        return len(states) - len(keys)
 
-        Raises:
-            StateError: another version, or not a state at all.
-        """
-        try:
-            version, key, row, private = _DECODER.decode(state)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise StateError("account state: not readable") from error
-        if version != STATE_VERSION or len(row) != ROW.itemsize or len(private) != PRIVATE.itemsize:
-            raise StateError(f"account state: version {version} is not {STATE_VERSION}")
-        slot = self.slot(key)
-        self.rows[slot] = np.frombuffer(row, ROW)[0]
-        self.private[slot] = np.frombuffer(private, PRIVATE)[0]
-        return key
+
+def _packed(state: bytes) -> bytes:
+    """What `pack` gave.
+
+    Raises:
+        StateError: another version, or not a state at all.
+    """
+    try:
+        version, packed = _DECODER.decode(state)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StateError("account state: not readable") from error
+    if version != STATE_VERSION:
+        raise StateError(f"account state: version {version} is not {STATE_VERSION}")
+    return packed
 
 
 def dump_events(events: Sequence[int]) -> bytes:
@@ -128,9 +138,18 @@ def load_events(state: bytes) -> list[int]:
 
 
 _EVENTS_DECODER = msgspec.msgpack.Decoder(tuple[int, bytes])
-_DECODER = msgspec.msgpack.Decoder(tuple[int, str, bytes, bytes])
+_DECODER = msgspec.msgpack.Decoder(tuple[int, bytes])
 
 
 def state_key(key: str) -> bytes:
     """Key under which an account is stored inside its partition."""
     return b"a" + key.encode("utf-8", "surrogatepass")
+
+
+def account_of(state_key: bytes) -> str:
+    """The account whose `state_key` this is.
+
+    Raises:
+        ValueError: not text.
+    """
+    return state_key[1:].decode("utf-8", "surrogatepass")

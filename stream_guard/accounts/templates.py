@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream_guard.accounts.table import BLOOM_BYTES
+from stream_guard.accounts.packing import BLOOM_BYTES
 from stream_guard.records import SKETCH_KEYS, TEMPLATE_SLOTS
 
 if TYPE_CHECKING:

@@ -57,7 +57,15 @@ def product_stages(settings: Settings, policy: Policy) -> tuple[Stage, ...]:
         return 0
 
     def accounts(partition: int) -> Node:
-        return cast("Node", accounts_node(partition, policy=policy, cluster_partitions=partitions.deltas))
+        return cast(
+            "Node",
+            accounts_node(
+                partition,
+                policy=policy,
+                cluster_partitions=partitions.deltas,
+                max_accounts=settings.runtime.max_accounts,
+            ),
+        )
 
     def clusters(partition: int) -> Node:
         sources, total = partitions.queries, partitions.deltas

@@ -70,16 +70,23 @@ class RowStore:
         if excess <= 0:
             return []
         order = np.lexsort((self.live["last_ts"], self.suspect[: len(self.keys)]))
-        gone = np.sort(order[: excess + self._max_rows // 10])
+        return self._forget(np.sort(order[: excess + self._max_rows // 10]))
+
+    def forget_silent(self, since: float) -> list[int]:
+        """Forget who was last seen by `since`, once that is a tenth of all; whoever returns brings a complete row."""
+        gone = np.flatnonzero(self.live["last_ts"] <= since)
+        return self._forget(gone) if len(gone) > max(1_000, len(self) // 10) else []
+
+    def _forget(self, gone: NDArray[np.int64]) -> list[int]:
         accounts: list[int] = self.live["account"][gone].tolist()
         keep = np.ones(len(self.keys), np.bool_)
         keep[gone] = False
         kept = np.flatnonzero(keep)
         moved = {old: new for new, old in enumerate(kept.tolist())}
-        self.rows[: len(kept)] = self.rows[kept]
-        self.rows[len(kept) :] = np.zeros(1, ROW)
-        self.suspect[: len(kept)] = self.suspect[kept]
-        self.suspect[len(kept) :] = False
+        capacity = max(1_024, 2 * len(kept))  # memory is given back
+        rows, suspect = np.zeros(capacity, ROW), np.zeros(capacity, np.bool_)
+        rows[: len(kept)], suspect[: len(kept)] = self.rows[kept], self.suspect[kept]
+        self.rows, self.suspect = rows, suspect
         self.keys = [self.keys[slot] for slot in kept.tolist()]
         self.tenant = [self.tenant[slot] for slot in kept.tolist()]
         self._slots = {account: slot for slot, account in enumerate(self.live["account"].tolist())}

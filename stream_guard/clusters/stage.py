@@ -61,6 +61,7 @@ class ClustersStage:
             return None  # an empty epoch is known only to some partitionings; judging there would tell them apart
         if now - self.evaluated_at < self._policy.epochs.evaluate_seconds:
             return None
+        self.dropped.update(self.store.forget_silent(now - self._policy.clusters.active_seconds))
         since, self.evaluated_at = self.evaluated_at, now - now % self._policy.epochs.evaluate_seconds
         self.models_dirty = True
         return self.evaluate(epoch, now, since)

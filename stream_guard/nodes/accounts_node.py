@@ -39,7 +39,15 @@ class AccountsNode:
 
     eager = False
 
-    def __init__(self, partition: int, policy: Policy, cluster_partitions: int, decoder: Decoder) -> None:
+    def __init__(
+        self,
+        partition: int,
+        policy: Policy,
+        cluster_partitions: int,
+        decoder: Decoder,
+        *,
+        max_accounts: int | None = None,
+    ) -> None:
         self.stage = AccountsStage(partition, policy.epochs)
         self._cluster_partitions = cluster_partitions
         self._decoder = decoder
@@ -47,6 +55,8 @@ class AccountsNode:
         self._saved_epochs: set[int] = set()
         self._unloaded_epochs: set[int] = set()
         self._cold_starts = 0
+        self._max_accounts = max_accounts
+        self._evicted = 0
 
     def decode(self, envelope: Envelope, *, latest_ts: float) -> AccountsPrepared:
         """Decode; what is refused becomes a dead letter when processed."""
@@ -57,7 +67,7 @@ class AccountsNode:
 
     def load(self, states: Mapping[bytes, bytes | None]) -> None:
         """Take accounts and duplicate windows in; unreadable ones start cold and are counted."""
-        recent = []
+        recent, accounts = [], {}
         for key, state in states.items():
             if key[:1] == b"d":
                 self._unloaded_epochs.discard(int(key[1:]))
@@ -67,9 +77,10 @@ class AccountsNode:
                 if key[:1] == b"d":
                     recent.append((int(key[1:]), load_events(state)))
                 else:
-                    self.stage.load(state)
+                    accounts[key] = state
             except StateError:
                 self._cold_starts += 1
+        self._cold_starts += self.stage.load(accounts)
         self.stage.restore_recent(recent)
 
     def process(self, prepared: AccountsPrepared) -> Output:
@@ -108,6 +119,7 @@ class AccountsNode:
                     Message(Topic.DELTAS, key, value, partition) for partition in range(self._cluster_partitions)
                 ]
         cold, self._cold_starts = self._cold_starts, 0
+        evicted, self._evicted = self._evicted, 0
         return Output(
             messages=messages,
             counts={
@@ -116,6 +128,7 @@ class AccountsNode:
                 "limited": sum(epoch.limited for epoch in closed),
                 "late": late,
                 "cold_starts": cold,
+                "evicted": evicted,
             },
             dead_letters=letters,
             watermark=self.watermark,
@@ -159,9 +172,11 @@ class AccountsNode:
         return Checkpoint(states, msgspec.msgpack.encode(meta), positions)
 
     def saved(self, checkpoint: Checkpoint) -> None:
-        """Everything in `checkpoint` is clean."""
+        """Everything in `checkpoint` is clean, so accounts above the bound can go; they come back on demand."""
         del checkpoint  # nothing was processed since it was made
         self.stage.dirty.clear()
+        if self._max_accounts is not None:
+            self._evicted += self.stage.evict(self._max_accounts)
         self._saved_epochs = {number for number, _ in self.stage.recent_events()} | self._unloaded_epochs
 
     def restore(self, meta: bytes | None, states: Mapping[bytes, bytes]) -> None:

@@ -28,15 +28,19 @@ EVENTS: Final = "stream_guard_events_total"
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
+    """Metrics at a moment of the monotonic clock."""
+
     at: float
     values: Mapping[str, float]
 
     def waiting(self, topic: Topic) -> float:
+        """Records of a topic that wait in Kafka, as far as the worker knows."""
         return self.values.get(LAG % topic.value, 0.0)
 
     @property
     def work(self) -> tuple[float, ...]:
+        """What changes as long as there is work."""
         return self.values.get(EVENTS, 0.0), *(self.waiting(topic) for _, topic in STAGES)
 
 
@@ -53,6 +57,7 @@ def make_cluster(bootstrap: str, redis_url: str, directory: Path) -> tuple[Clust
             "STREAM_GUARD_PARTITIONS__QUERIES": str(PARTITIONS),
             "STREAM_GUARD_RUNTIME__CHECKPOINT_SECONDS": "1.0",
             "STREAM_GUARD_RUNTIME__ENVELOPE_RECORDS": "2000",
+            "STREAM_GUARD_RUNTIME__MAX_ACCOUNTS": "50000",
             "STREAM_GUARD_REDIS__TIMEOUT_SECONDS": "3",
             "STREAM_GUARD_WEB__PORT": str(port),
         },
@@ -76,13 +81,13 @@ def time_worker(cluster: Cluster, port: int, events: int) -> tuple[Timing, float
     process = cluster.start_worker()
     deadline = time.monotonic() + LIMIT_SECONDS
     seen: float | None = None
-    first: _Sample | None = None
-    taken: _Sample | None = None
-    last: _Sample | None = None
+    first: Sample | None = None
+    taken: Sample | None = None
+    last: Sample | None = None
     while first is None or taken is None or last is None or time.monotonic() - last.at < QUIET_SECONDS:
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the worker does not get on (exit code {process.poll()}):\n{cluster.logs()}")
-        sample = _scrape(port)
+        sample = scrape(port)
         if sample is not None and WATERMARK in sample.values:
             seen = seen or sample.at
             if first is None and sample.at - seen >= SETTLE_SECONDS:
@@ -97,13 +102,26 @@ def time_worker(cluster: Cluster, port: int, events: int) -> tuple[Timing, float
         raise RuntimeError(f"only {counted} of {events} events were left to time: use more events")
     timing = Timing(counted, last.at - first.at, last.values[CPU] - first.values[CPU])
     cluster.wait_until_drained(60.0, STAGES)
-    closed = _scrape(port)
+    closed = scrape(port)
     if cluster.ends(Topic.DEAD_LETTER) != {0: 0} or closed is None:
         raise RuntimeError("the worker refused records, or its metrics are gone")
     return timing, taken.at - first.at, int(closed.values[EVENTS])
 
 
-def _scrape(port: int) -> _Sample | None:
+def ready(port: int) -> bool:
+    """Whether the worker has all its partitions."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def scrape(port: int) -> Sample | None:
+    """Metrics now; None when the worker does not answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
     try:
         connection.request("GET", "/metrics")
@@ -113,4 +131,4 @@ def _scrape(port: int) -> _Sample | None:
     finally:
         connection.close()
     pairs = (line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#")
-    return _Sample(time.monotonic(), {name: float(value) for name, value in pairs})
+    return Sample(time.monotonic(), {name: float(value) for name, value in pairs})

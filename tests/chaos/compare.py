@@ -175,9 +175,7 @@ def _by_key(values: Iterable[bytes], name: str) -> dict[Key, frozenset[bytes]]:
 
 def _counts(states: Mapping[bytes, bytes]) -> dict[str, tuple[int, float]]:
     table = AccountTable()
-    for key, state in states.items():
-        if key[:1] == b"a":  # the others are windows of duplicates
-            table.load(state)
+    table.load({key: state for key, state in states.items() if key[:1] == b"a"})  # or windows of duplicates
     rows = table.rows[: len(table)]
     return dict(zip(table.keys, zip(rows["events"].tolist(), rows["output_tokens"].tolist(), strict=True), strict=True))
 

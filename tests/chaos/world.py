@@ -34,6 +34,7 @@ SETTINGS = {
     "STREAM_GUARD_KAFKA__SEND_TIMEOUT_SECONDS": "20",
     "STREAM_GUARD_PARTITIONS__QUERIES": f"{PARTITIONS}",
     "STREAM_GUARD_RUNTIME__CHECKPOINT_SECONDS": "0.5",
+    "STREAM_GUARD_RUNTIME__MAX_ACCOUNTS": "100",
     "STREAM_GUARD_RUNTIME__WATCHDOG_SECONDS": "60",
     "STREAM_GUARD_RUNTIME__FENCED_RETRY_SECONDS": "3",
     # Silence for longer than an outage lasts, or partitions would be closed while their records are held up.

@@ -50,7 +50,8 @@ class Form:
 
 def _account(data: bytes) -> AccountTable:
     table = AccountTable()
-    table.load(data)
+    if table.load({b"aacme-1": data}):
+        raise StateError("cold")
     return table
 
 

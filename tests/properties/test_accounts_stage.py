@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from river import stats
 
 from stream_guard.accounts import AccountsStage
+from stream_guard.accounts.packing import PRIVATE, pack, unpack
 from stream_guard.accounts.segments import Segments, ew_fold
 from stream_guard.policy import Epochs
+from stream_guard.records import ROW
 from tests.support.events import START, batch_of, record
 
 if TYPE_CHECKING:
@@ -45,6 +47,22 @@ def streams(draw: st.DrawFn) -> list[tuple[float, bytes]]:
         shown = {name: value for name, value in fields.items() if value is not None}
         made.append((ts, record(account, ts, f"e{position}", **shown)))
     return made
+
+
+def run_with_evictions(records: Sequence[bytes], cuts: Sequence[int], most: int) -> dict[bytes, bytes]:
+    """After every batch everything is stored, and accounts above `most` go; all states in the end."""
+    stage, stored = AccountsStage(0, EPOCHS), dict[bytes, bytes]()
+    edges = [0, *sorted(cut % (len(records) + 1) for cut in cuts), len(records)]
+    for first, last in pairwise(edges):
+        batch = batch_of(records[first:last])
+        assert stage.load({key: stored[key] for key in stage.unknown(batch.key) if key in stored}) == 0
+        stage.add(batch, np.arange(first, last))
+        stage.close_due()
+        stored |= stage.table.dump(stage.dirty)
+        stage.dirty.clear()
+        stage.evict(most)
+    stage.close_idle(stage.watermark + EPOCHS.epoch_seconds)
+    return stored | stage.table.dump(stage.dirty)
 
 
 def run(records: Sequence[bytes], cuts: Sequence[int]) -> AccountsStage:
@@ -121,8 +139,7 @@ def test_an_account_that_was_stored_and_loaded_goes_on_with_the_same_bits(
     first.add(batch_of(records[:cut]), np.arange(cut))
     first.close_due()
     second = AccountsStage(0, EPOCHS)
-    for state in first.table.dump(range(len(first.table))).values():
-        second.load(state)
+    assert second.load(states(first)) == 0
     second.resume(first.closed_epoch, first.zones(cut), first.late_waiting(cut))
     second.watermark = first.watermark
     start = cut if first.first_waiting_offset is None else first.first_waiting_offset
@@ -132,6 +149,37 @@ def test_an_account_that_was_stored_and_loaded_goes_on_with_the_same_bits(
         second.close_due()
     second.close_idle(second.watermark + EPOCHS.epoch_seconds)
     assert states(second) == states(expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(streams(), st.lists(st.integers(0, 1_000), max_size=12), st.integers(0, 2))
+def test_accounts_that_leave_the_memory_and_come_back_go_on_with_the_same_bits(
+    stream: list[tuple[float, bytes]], cuts: list[int], most: int
+) -> None:
+    records = [value for _, value in stream]
+    assert run_with_evictions(records, cuts, most) == states(run(records, cuts))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.binary(min_size=ROW.itemsize + PRIVATE.itemsize, max_size=ROW.itemsize + PRIVATE.itemsize)))
+def test_packing_loses_no_bit_of_whatever_a_row_holds(contents: list[bytes]) -> None:
+    rows = np.frombuffer(b"".join(content[: ROW.itemsize] for content in contents), ROW).copy()
+    private = np.frombuffer(b"".join(content[ROW.itemsize :] for content in contents), PRIVATE).copy()
+    rows["account"] = 0
+    rows["topic"] = np.maximum(rows["topic"], -127)
+    found_rows, found_private, good = unpack(pack(rows, private))
+    assert good.all()
+    assert found_rows.tobytes() == rows.tobytes()
+    assert found_private.tobytes() == private.tobytes()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=700))
+def test_bytes_that_nobody_packed_are_refused_or_read_and_nothing_else(data: bytes) -> None:
+    rows, private, good = unpack([data, b"", data])
+    assert good.tolist() == [good[0], False, good[0]]
+    if good[0]:
+        assert pack(rows[:1], private[:1])
 
 
 @settings(max_examples=60, deadline=None)

@@ -45,9 +45,7 @@ def test_every_event_counts_once_whenever_the_node_crashes(
     network.nodes[name].idle(START + 3_000.0)
     network.checkpoint(name)
     table = AccountTable()
-    for key, state in network.stored[name].items():
-        if key[:1] == b"a":
-            table.load(state)
+    table.load({key: state for key, state in network.stored[name].items() if key[:1] == b"a"})
     counted = dict(zip(table.rows["account"].tolist(), table.rows["events"].tolist(), strict=True))
     for account in {account for account, _ in events}:
         assert counted[account_hash(account)] == sum(owner == account for owner, _ in events)
@@ -69,5 +67,5 @@ def test_a_checkpoint_before_anything_was_read_keeps_the_duplicate_window() -> N
     assert len(network.logs[Topic.QUERIES, 0]) == 3
     network.checkpoint("accounts:0")
     table = AccountTable()
-    table.load(network.stored["accounts:0"][b"aa"])
+    table.load({b"aa": network.stored["accounts:0"][b"aa"]})
     assert table.rows["events"][0] == 2

@@ -63,6 +63,7 @@ class Cluster:
             "STREAM_GUARD_PARTITIONS__QUERIES": "4",
             "STREAM_GUARD_RUNTIME__CHECKPOINT_SECONDS": "0.3",
             "STREAM_GUARD_RUNTIME__ENVELOPE_RECORDS": "500",
+            "STREAM_GUARD_RUNTIME__MAX_ACCOUNTS": "25",  # so that accounts leave the memory and come back all the time
             "STREAM_GUARD_RUNTIME__WATCHDOG_SECONDS": "60",
             "STREAM_GUARD_RUNTIME__FENCED_RETRY_SECONDS": "5",
             "STREAM_GUARD_WEB__PORT": "0",

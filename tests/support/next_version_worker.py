@@ -57,7 +57,6 @@ def upgrade() -> None:
     vars(align)["META_VERSION"] = vars(accounts_node)["META_VERSION"] = NEXT
     vars(accounts_node)["load_events"] = reading_both(table.load_events)
     for owner, name in (
-        (table.AccountTable, "load"),
         (rows.RowStore, "load"),
         (ClustersStage, "load_models"),
         (ClustersStage, "load_population"),
@@ -65,7 +64,7 @@ def upgrade() -> None:
         (align.Aligner, "load"),
     ):
         setattr(owner, name, reading_both(getattr(owner, name)))
-    restore, load = AccountsNode.restore, Desk.load
+    restore, load, load_accounts = AccountsNode.restore, Desk.load, table.AccountTable.load
 
     def restore_both(node: AccountsNode, meta: bytes | None, states: Mapping[bytes, bytes]) -> None:
         restore(node, None if meta is None else mapped(meta), states)
@@ -73,7 +72,14 @@ def upgrade() -> None:
     def load_both(desk: Desk, states: Iterable[tuple[bytes, bytes]]) -> None:
         load(desk, [(key, mapped(data) if key == BOOKS_KEY else data) for key, data in states])
 
-    for whose, what, function in ((AccountsNode, "restore", restore_both), (Desk, "load", load_both)):
+    def load_accounts_both(accounts: table.AccountTable, states: Mapping[bytes, bytes]) -> int:
+        return load_accounts(accounts, {key: mapped(data) for key, data in states.items()})
+
+    for whose, what, function in (
+        (AccountsNode, "restore", restore_both),
+        (Desk, "load", load_both),
+        (table.AccountTable, "load", load_accounts_both),
+    ):
         setattr(whose, what, function)
 
 

@@ -76,9 +76,7 @@ def found(cluster: Cluster, read: Callable[[bytes], bytes] = as_stored) -> Outco
 def counted(states: Mapping[bytes, bytes], read: Callable[[bytes], bytes] = as_stored) -> dict[str, tuple[int, float]]:
     """Events and output tokens by account, from stored states."""
     table = AccountTable()
-    for key, state in states.items():
-        if key.startswith(b"a"):  # the others are windows of duplicates
-            table.load(read(state))
+    table.load({key: read(state) for key, state in states.items() if key[:1] == b"a"})  # or windows of duplicates
     return _counts(table)
 
 
