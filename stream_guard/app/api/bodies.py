@@ -5,7 +5,7 @@ Requests are decoded by these very definitions, and `/openapi.json` is made from
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -63,8 +63,15 @@ class ActUntil(Act, frozen=True, forbid_unknown_fields=True, kw_only=True):
     expires_at: Until = None
 
 
-class Allow(ActUntil, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Spare(ActUntil, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whom to leave alone; for ever where no end is given."""
+
+    scope: Literal["account", "campaign"]
+    id: Name
+
+
+class SpareNoMore(Act, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whom to leave alone no more."""
 
     scope: Literal["account", "campaign"]
     id: Name
@@ -78,6 +85,12 @@ class Judge(Act, frozen=True, forbid_unknown_fields=True, kw_only=True):
     account_id: Name | None = None
 
 
+_EITHER: Final = [
+    {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
+    for one, other in (("campaign_id", "account_id"), ("account_id", "campaign_id"))
+]
+Judgement = Annotated[Judge, Meta(extra_json_schema={"oneOf": _EITHER})]
+
 # What answers say -----------------------------------------------------------------------------------------------
 
 
@@ -87,13 +100,12 @@ class Failure(TypedDict):
     error: str
 
 
-Events = Annotated[
-    str,
-    Meta(
-        description="Server-sent events: `decision` (data is a decision), `resync`, `synced`, `kill_switch`. "
-        "`docs/reference/api.md` says what they promise."
-    ),
-]
+class StreamEvent(TypedDict):
+    """One server-sent event; `docs/reference/api.md` says what they promise."""
+
+    event: Literal["decision", "resync", "synced", "kill_switch"]
+    data: Annotated[str, Meta(description="JSON", extra_json_schema={"contentMediaType": "application/json"})]
+    id: NotRequired[str]
 
 
 class CampaignSummary(CampaignFacts):

@@ -78,7 +78,7 @@ class Route:
         handler: gives what is answered; a response of aiohttp goes out as it is.
         gives: type of the answer.
         query: parameters.
-        body: JSON that it takes; None for none.
+        body: type of the JSON that it takes, an `Act`; None for none.
         status: where it worked.
         refuses: what it answers beyond what every route does: 404, 409, 429.
         media: type of the answer.
@@ -91,7 +91,7 @@ class Route:
     handler: Handler
     gives: Any
     query: type[msgspec.Struct] = Nothing
-    body: type[Act] | None = None
+    body: Any = None
     status: int = 200
     refuses: tuple[int, ...] = ()
     media: str = "application/json"
@@ -123,10 +123,11 @@ def _query(request: web.Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
         raise InvalidRequestError(f"query: {error}") from error
 
 
-async def _body(request: web.Request, kind: type[Act]) -> Act:
+async def _body(request: web.Request, kind: Any) -> Act:  # noqa: ANN401 # types of many kinds
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(reason="the body must be application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=kind)
+        body: Act = msgspec.json.decode(await request.read(), type=kind)
     except msgspec.DecodeError as error:
         raise InvalidRequestError(f"body: {error}") from error
+    return body

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stream_guard.app.api import bodies
-from stream_guard.app.api.bodies import Act, ActUntil, Allow, AuditEntry, Judge, Nothing, Some, Which
+from stream_guard.app.api.bodies import (
+    Act,
+    ActUntil,
+    AuditEntry,
+    Judge,
+    Judgement,
+    Nothing,
+    Some,
+    Spare,
+    SpareNoMore,
+    Which,
+)
 from stream_guard.app.api.glue import V1, Call, Handler, Route, answer
 from stream_guard.app.api.openapi import describe
 from stream_guard.app.api.stream import LAST_EVENT, MEDIA, STREAMS, Streams, stream_decisions
@@ -122,11 +133,11 @@ async def _snooze(call: Call[Nothing, ActUntil]) -> Json:
     return await call.operations.snooze(call.who, call.id, _end(call.body.expires_at))
 
 
-async def _allow(call: Call[Nothing, Allow]) -> Json:
+async def _allow(call: Call[Nothing, Spare]) -> Json:
     return await call.operations.allow(call.who, call.body.scope, call.body.id, _end(call.body.expires_at))
 
 
-async def _disallow(call: Call[Nothing, Allow]) -> Json:
+async def _disallow(call: Call[Nothing, SpareNoMore]) -> Json:
     return await call.operations.disallow(call.who, call.body.scope, call.body.id)
 
 
@@ -155,7 +166,7 @@ def _read(path: str, does: str, handler: Handler, gives: Any, query: type[msgspe
     return Route(method="GET", path=path, does=does, handler=handler, gives=gives, query=query, refuses=refuses)
 
 
-def _act(method: str, path: str, does: str, handler: Handler, body: type[Act], *refuses: int) -> Route:
+def _act(method: str, path: str, does: str, handler: Handler, body: object, *refuses: int) -> Route:
     return Route(
         method=method, path=path, does=does, handler=handler, gives=AuditEntry, body=body, status=202, refuses=refuses
     )
@@ -177,15 +188,15 @@ ROUTES: Final = (
     _read("/decisions", "Decisions, newest first.", _decisions, bodies.Decisions, Some),
     Route(
         method="GET", path="/decisions/stream", does="What happens to decisions, as it happens, without a gap.",
-        handler=stream_decisions, gives=bodies.Events, query=Which, refuses=(429,), media=MEDIA, header=LAST_EVENT,
+        handler=stream_decisions, gives=bodies.StreamEvent, query=Which, refuses=(429,), media=MEDIA, header=LAST_EVENT,
     ),
     _act("POST", "/decisions/{id}/approve", "Let a held decision take effect.", _approve, Act, 404, 409),
     _act("POST", "/decisions/{id}/release", "Lift a decision now.", _release_decision, Act, 404, 409),
     _read("/audit", "Who did what; of every tenant unless one is named.", _audit, bodies.Audit, Some),
     _read("/allow", "The allow-list.", _allowed, bodies.Allowed, Which),
-    _act("POST", "/allow", "Leave an account or a campaign alone.", _allow, Allow),
-    _act("DELETE", "/allow", "Take it off the allow-list.", _disallow, Allow),
-    _act("POST", "/feedback", "Say what a campaign or an account really is.", _feedback, Judge),
+    _act("POST", "/allow", "Leave an account or a campaign alone.", _allow, Spare),
+    _act("DELETE", "/allow", "Take it off the allow-list.", _disallow, SpareNoMore),
+    _act("POST", "/feedback", "Say what a campaign or an account really is.", _feedback, Judgement),
     _read("/kill-switch", "Whether every limit is stopped.", _kill_switch, bodies.Switch, Nothing),
     _switch("POST", "Stop every limit of every tenant.", _engage),
     _switch("DELETE", "Let limits be written again.", _disengage),
