@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from stream_guard.evaluate.ablation import PARTS, ablated
 from stream_guard.evaluate.many import run_trials
 from stream_guard.evaluate.page import page
 from stream_guard.evaluate.report import evaluation
@@ -23,7 +24,7 @@ from stream_guard.evaluate.targets import COMPARED, MISSED
 from stream_guard.evaluate.trial import Shards, Trial
 from stream_guard.policy import load_policy
 from stream_guard.replay import policy_hash
-from stream_guard.simulate import SCENARIOS
+from stream_guard.simulate import LADDER, SCENARIOS
 from stream_guard.simulate.engine import find_scenario
 from stream_guard.simulate.traces import FAMILIES, SPLITS
 
@@ -40,7 +41,7 @@ _EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50")
 
 @click.command(name="evaluate")
 @click.argument("scenarios", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help=f"Every scenario, with {', '.join(_EXTRA)} too.")
+@click.option("--all", "everything", is_flag=True, help=f"Every scenario but the ladder, with {', '.join(_EXTRA)} too.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Trials of each scenario.")
 @click.option("--first-seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the first.")
 @click.option(
@@ -78,6 +79,17 @@ _EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50")
     help="Score three simple detectors on the same records, about a tenth slower; "
     f"default is on {', '.join(COMPARED)} with --all, nowhere without.",
 )
+@click.option("--ladder", is_flag=True, help=f"The evasion ladder: {LADDER[0]} to {LADDER[-1]} of `simulate --list`.")
+@click.option(
+    "--without",
+    "switched_off",
+    multiple=True,
+    type=click.Choice(list(PARTS)),
+    metavar="SIGNAL",
+    help="Run every trial again without SIGNAL, such as binding, or a theme, such as theme:lockstep, and compare; "
+    "may be given more than once.",
+)
+@click.option("--ablation", is_flag=True, help=f"Likewise without each of the {len(PARTS)} themes and signals in turn.")
 @click.option("--require-targets", is_flag=True, help="End with 1 when a target was measured and missed.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; default is one for each core.")
 @click.option(
@@ -100,6 +112,9 @@ def evaluate(  # noqa: PLR0913  # one argument per option
     pools: tuple[int, ...],
     policy: Path | None,
     baselines: bool | None,
+    ladder: bool,
+    switched_off: tuple[str, ...],
+    ablation: bool,
     require_targets: bool,
     jobs: int | None,
     out: Path,
@@ -111,18 +126,31 @@ def evaluate(  # noqa: PLR0913  # one argument per option
     mooncake_conv/, useragents/, tls/, alpaca/, codealpaca/, gsm8k/ and evol_baize_templates/; nothing in it is copied.
 
     The tables: attacks, honest accounts, baselines, every scenario over its seeds with intervals, and what the detector
-    is held to, met or missed. docs/evaluation.md says what each number means.
+    is held to, met or missed. docs/evaluation.md says what each number means. evaluation.html shows the same with
+    timelines and reliability; evaluation.json holds everything.
+
+    \b
+    Examples:
+      stream-guard evaluate S3 S7 --seeds 5 --baselines
+      stream-guard evaluate quiet --seeds 4 --require-targets
+      stream-guard evaluate --ladder --seeds 3
+      stream-guard evaluate S3 --without theme:lockstep --without binding
+      stream-guard evaluate S3 --ablation --scale 0.05 --background-accounts 3000
+
+    A trial takes about a minute of a core; seeds, signals and scenarios multiply it.
 
     Ends with 0 once the evaluation has run, whether or not the attacks were found, unless --require-targets is given.
-    """
+    """  # noqa: D301  # click's mark: keep these lines
     if scale <= 0 or (days is not None and days <= 0):
         raise click.UsageError("scale and days must be positive")
-    if everything and scenarios:
-        raise click.UsageError("name scenarios or give --all, not both")
+    if (everything or ladder) and (scenarios or everything is ladder):
+        raise click.UsageError("name scenarios, or give --all, or --ladder")
     seeds_used = range(first_seed, first_seed + seeds)
     if traffic is not None:
-        if everything:
-            raise click.UsageError("--all means scenarios; --traffic takes every family of the split by itself")
+        if everything or ladder:
+            raise click.UsageError(
+                "--all and --ladder mean scenarios; --traffic takes every family of its split itself"
+            )
         names = list(scenarios) or [family.name for family in FAMILIES.values() if family.split == split]
         trials = [
             Trial(
@@ -133,24 +161,18 @@ def evaluate(  # noqa: PLR0913  # one argument per option
             for seed in seeds_used
         ]
     else:
-        known = [name for name in SCENARIOS if everything or name not in _EXTRA]
-        names = list(dict.fromkeys(find_scenario(name).scenario_id for name in scenarios)) or known
+        names = list(LADDER) if ladder else _names(scenarios, everything=everything)
+        compared = COMPARED if everything else ()
         trials = [
-            Trial(
-                name,
-                seed,
-                scale,
-                days,
-                background_accounts,
-                everything and name in COMPARED if baselines is None else baselines,
-            )
+            Trial(name, seed, scale, days, background_accounts, name in compared if baselines is None else baselines)
             for name in names
             for seed in seeds_used
         ]
     tuned = load_policy(policy)
+    reduced = ablated(trials, PARTS if ablation else dict.fromkeys(switched_off))
     out.mkdir(parents=True, exist_ok=True)
-    with _progress(trials) as progress:
-        results = run_trials(trials, tuned, jobs or len(os.sched_getaffinity(0)), progress)
+    with _progress([*trials, *reduced]) as progress:
+        results = run_trials([*trials, *reduced], tuned, jobs or len(os.sched_getaffinity(0)), progress)
     options: Json = {
         "scenarios": names,
         "seeds": seeds,
@@ -158,22 +180,29 @@ def evaluate(  # noqa: PLR0913  # one argument per option
         "scale": scale,
         "days": days,
         "background_accounts": background_accounts,
+        "without": list(dict.fromkeys(trial.without for trial in reduced)),
         "baselines": any(trial.baselines for trial in trials),
     }
     scores = [result for result, _ in results]
-    report = evaluation(scores, options, policy_hash(tuned))
+    report = evaluation(scores[: len(trials)], options, policy_hash(tuned), scores[len(trials) :])
     _write(out / REPORT, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     _write(out / PAGE, page(report).encode())
     _show(report)
     seconds = sum(spent for _, spent in results)
     records = sum(result["records"] for result in scores)
     click.echo(
-        f"{len(trials)} trials, {records} records, {seconds:.0f} s of work "
+        f"{len(results)} trials, {records} records, {seconds:.0f} s of work "
         f"({records / max(seconds, 1e-3):.0f} records/s); details in {out / REPORT} and {out / PAGE}"
     )
     missed = sum(row["status"] == MISSED for row in (*report["targets"], *report["families"]))
     if require_targets and missed:
         raise click.ClickException(f"{missed} targets were missed; the table above and {out / REPORT} name them")
+
+
+def _names(scenarios: Sequence[str], *, everything: bool) -> list[str]:
+    chosen = dict.fromkeys(find_scenario(name).scenario_id for name in scenarios)
+    known = [name for name in SCENARIOS if name not in LADDER and (everything or name not in _EXTRA)]
+    return list(chosen) or known
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -203,7 +232,7 @@ def _progress(trials: Sequence[Trial]) -> Iterator[Shares | None]:
         yield None
         return
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        tasks = [bar.add_task(f"{trial.scenario} seed {trial.seed}", total=1.0, visible=False) for trial in trials]
+        tasks = [bar.add_task(_title(trial), total=1.0, visible=False) for trial in trials]
         whole = bar.add_task("all trials", total=len(trials))
 
         def show(shares: Sequence[float]) -> None:
@@ -212,3 +241,7 @@ def _progress(trials: Sequence[Trial]) -> Iterator[Shares | None]:
             bar.update(whole, completed=sum(shares))
 
         yield show
+
+
+def _title(trial: Trial) -> str:
+    return f"{trial.scenario} seed {trial.seed}" + (f" without {trial.without}" if trial.without else "")

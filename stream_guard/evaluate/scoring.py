@@ -132,6 +132,10 @@ def _extras(attack: Attack, judge: Judge, campaigns: Sequence[Campaign]) -> Json
     if bulk is not None:
         extra["bulk_starts"] = time_text(bulk / 1_000)
         extra["alert_before_bulk"] = first is not None and first.at < bulk / 1_000
+    if "answered" in attack.facts:
+        days = (attack.facts["ends"] - attack.facts["starts"]) / 86_400_000
+        extra["useful_a_day"] = rounded(attack.facts["answered"] / days) if days else None
+        extra["evasions"] = attack.facts["evasions"]
     if "share" in attack.facts:
         last = None if first is None or first.campaign_id is None else _survivor(first.campaign_id, campaigns)
         found = next((campaign.extraction_share for campaign in campaigns if campaign.campaign_id == last), None)

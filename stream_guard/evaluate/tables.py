@@ -25,6 +25,8 @@ OVER_SEEDS: Final = (
     "scenario", "seeds", "found", "hours to alert", "leaked of file", "of plan", "precision end", "recall end",
     "acted on/M",
 )  # fmt: skip
+LADDER: Final = ("rung", "evasion", "found", "leaked of file", "useful a day", "throughput", "honest acted on")
+ABLATION: Final = ("without", "scenario", "found", "leaked", "precision", "recall", "honest acted on", "effect")
 TARGETS: Final = ("target", "scenario", "wanted", "measured", "seeds", "status")
 _OF_SCENARIO: Final = re.compile(r"B\d")  # honest groups of the background are shown only where something befell them
 
@@ -52,6 +54,12 @@ def tables(report: Json) -> list[tuple[str, tuple[str, ...], Rows]]:
         ("Honest accounts", HONEST, honest),
         ("Baselines, with no more honest accounts flagged than ours acted on", BASELINES, baselines),
         ("Over seeds: median [interval], rates [Clopper-Pearson 95 %]", OVER_SEEDS, over_seeds(report)),
+        (
+            "Evasion ladder: found [Clopper-Pearson 95 %], and what is left of the throughput",
+            LADDER,
+            ladder_rows(report),
+        ),
+        ("Without a part of the signals: with > without, over the seeds", ABLATION, ablation_rows(report["ablation"])),
         ("Targets, by the worst seed", TARGETS, target_rows(report["targets"])),
     )
     return [(title, columns, rows) for title, columns, rows in titles if rows]
@@ -75,6 +83,46 @@ def over_seeds(report: Json) -> Rows:
                 _interval(known.get("honest_acted_on_per_million"), lambda rate: f"{rate:.0f}"),
             )
         )
+    return rows
+
+
+def ladder_rows(report: Json) -> Rows:
+    """A row for each rung that ran."""
+    return [
+        (
+            row["rung"],
+            row["title"],
+            f"{row['found']} of {row['seeds']} [{100 * row['found_low']:.0f} %, {100 * row['found_high']:.0f} %]",
+            _percent(row["leaked_share"]),
+            _number(row["useful_a_day"], 0),
+            "-" if row["throughput"] is None else f"{100 * row['throughput']:.0f} %",
+            str(row["honest_acted_on"]),
+        )
+        for row in report["ladder"]
+    ]
+
+
+def ablation_rows(ablation: Sequence[Json]) -> Rows:
+    """A row for each part and scenario where it matters, then those that did not matter anywhere."""
+    rows: Rows = [
+        (
+            row["part"],
+            row["scenario"],
+            f"{row['with']['found']} > {row['without']['found']} of {row['seeds']}",
+            *(
+                f"{show(row['with'][name])} > {show(row['without'][name])}"
+                for name, show in (("leaked_share", _percent), ("precision", _share), ("recall", _share))
+            ),
+            f"{row['with']['honest_acted_on']} > {row['without']['honest_acted_on']}",
+            row["effect"],
+        )
+        for row in ablation
+        if row["effect"]
+    ]
+    telling = {row["part"] for row in ablation if row["effect"]}
+    silent = [name for name in dict.fromkeys(row["part"] for row in ablation) if name not in telling]
+    if silent:
+        rows.append((", ".join(silent), "all", "-", "-", "-", "-", "-", "no change worth a word"))
     return rows
 
 
@@ -148,6 +196,10 @@ def _interval(found: Json | None, show: Callable[[float], str]) -> str:
     if not found["confidence"]:
         return show(found["estimate"])
     return f"{show(found['estimate'])} [{show(found['low'])}, {show(found['high'])}]"
+
+
+def _share(value: float | None) -> str:
+    return _number(value, 3)
 
 
 def _number(value: float | None, digits: int) -> str:

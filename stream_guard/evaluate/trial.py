@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from stream_guard.evaluate.ablation import without
 from stream_guard.evaluate.baselines import Baselines
 from stream_guard.evaluate.chronicle import Chronicle
 from stream_guard.evaluate.judge import Judge
@@ -51,6 +52,7 @@ class Trial:
 
     Attributes:
         shards: real traffic instead of a scenario; `scenario` is its name then, `scale` and `days` are not used.
+        without: part of the signals that the detector has to do without; nothing means all are there.
     """
 
     scenario: str
@@ -60,6 +62,7 @@ class Trial:
     background_accounts: int = 21_000
     baselines: bool = False
     shards: Shards | None = None
+    without: str = ""
 
 
 def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) -> tuple[Json, float]:
@@ -78,9 +81,10 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
     truth = read_truth(traffic.truth)
     feeder = _Feeder(traffic, truth, Baselines(truth) if trial.baselines else None, progress)
     pipeline, judge, chronicle = Pipeline(policy), Judge(truth), Chronicle(truth)
-    for outputs in run(pipeline, feeder.chunks(), latest_ts=float("inf")):
-        judge.observe(outputs)
-        chronicle.observe(outputs)
+    with without(trial.without):
+        for outputs in run(pipeline, feeder.chunks(), latest_ts=float("inf")):
+            judge.observe(outputs)
+            chronicle.observe(outputs)
     finished = pipeline.finished()
     result: Json = {**asdict(trial), "days": truth.days, "records": pipeline.counts.records}
     del result["shards"]
@@ -90,6 +94,8 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
     result |= {"timelines": chronicle.timelines(), "reliability": chronicle.reliability(finished)}
     result["honest"]["acted_on_accounts"] = chronicle.honest_acted_on(judge.acted_on - truth.hostile)
     del result["baselines"]
+    if not trial.without:
+        del result["without"]
     if feeder.baselines is not None:
         result["baselines"] = feeder.baselines.score(len(judge.acted_on - truth.hostile))
     return result, time.monotonic() - started

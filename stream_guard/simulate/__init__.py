@@ -5,6 +5,6 @@ Knows nothing about the detector and shares nothing with it.
 
 from stream_guard.simulate.engine import simulate
 from stream_guard.simulate.model import Traffic
-from stream_guard.simulate.scenarios import SCENARIOS, Scenario
+from stream_guard.simulate.scenarios import LADDER, SCENARIOS, Scenario
 
-__all__ = ["SCENARIOS", "Scenario", "Traffic", "simulate"]
+__all__ = ["LADDER", "SCENARIOS", "Scenario", "Traffic", "simulate"]

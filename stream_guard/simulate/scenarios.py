@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stream_guard.simulate import benign
-from stream_guard.simulate.attacks import mixtures, pivots, swaps, table
+from stream_guard.simulate.attacks import ladder, mixtures, pivots, swaps, table
 from stream_guard.simulate.attacks.plain import add_plain
 
 if TYPE_CHECKING:
@@ -93,4 +93,8 @@ _LIST: Final = (
         "B10", "a popular SDK: one TLS fingerprint for 40 % of traffic", 3, _OURS, benign.popular_sdk, sdk_share=0.4
     ),
 )
-SCENARIOS: Final = {scenario.scenario_id: scenario for scenario in _LIST}
+_LADDER: Final = tuple(
+    Scenario(name, title, 3, _OURS, ladder.climb(evasions)) for name, title, evasions in ladder.rungs()
+)
+LADDER: Final = tuple(scenario.scenario_id for scenario in _LADDER)
+SCENARIOS: Final = {scenario.scenario_id: scenario for scenario in (*_LIST, *_LADDER)}

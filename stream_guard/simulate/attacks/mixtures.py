@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stream_guard.simulate.attacks.campaign import Campaign
-    from stream_guard.simulate.model import Block, Bools, Ints, Rng
+    from stream_guard.simulate.model import Block, Bools, Floats, Ints, Rng
     from stream_guard.simulate.world import World
 
 # What the customers of a reseller ask: capability, prompt kind, language; drawn once per customer session.
@@ -83,8 +83,16 @@ def _pool(world: World, campaign: Campaign) -> tuple[Rng, Members, Work]:
     return rng, members, plain_work(world, rng, campaign, count, (begin, world.end))
 
 
-def _ticket(rng: Rng, session: Ints) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Draw one number in [0, 1) for each session, repeated for its requests."""
+def ticket(rng: Rng, session: Ints) -> Floats:
+    """Draw one number for each session.
+
+    Args:
+        rng: where choices come from.
+        session: of each request.
+
+    Returns:
+        In [0, 1), repeated for the requests of a session.
+    """
     distinct, inverse = np.unique(session, return_inverse=True)
     return rng.random(len(distinct))[inverse]
 
@@ -101,7 +109,7 @@ def add_mixing(share: float) -> Callable[[World], None]:
 
     def build(world: World) -> None:
         rng, members, work = _pool(world, S11)
-        hostile = _ticket(rng, work.session) < share
+        hostile = ticket(rng, work.session) < share
         world.blocks.append(resold_block(world, rng, S11, members, select(work, ~hostile)))
         block = campaign_block(world, rng, S11, members, select(work, hostile))
         plan = planned(S11, len(members))
@@ -118,9 +126,9 @@ def add_shared_pool(world: World) -> None:
         world: where to.
     """
     rng, members, work = _pool(world, replace(S11, label="shared-pool"))
-    ticket = _ticket(rng, work.session)
-    world.blocks.append(resold_block(world, rng, S11, members, select(work, ticket >= 2 / 3)))
-    parts = ((S12_FIRST, ticket < 1 / 3), (S12_SECOND, (ticket >= 1 / 3) & (ticket < 2 / 3)))
+    drawn = ticket(rng, work.session)
+    world.blocks.append(resold_block(world, rng, S11, members, select(work, drawn >= 2 / 3)))
+    parts = ((S12_FIRST, drawn < 1 / 3), (S12_SECOND, (drawn >= 1 / 3) & (drawn < 2 / 3)))
     for campaign, rows in parts:
         block = campaign_block(world, rng, campaign, members, select(work, rows))
         world.add_campaign(campaign.label, block, share=1 / 3, shared_pool=True)
