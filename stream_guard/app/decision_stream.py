@@ -65,7 +65,7 @@ async def follow(
         if changes is None:
             async with turn:
                 end, standing = await operations.standing_decisions(tenant)
-            yield Event("resync", {"reason": "the position is unknown or too old" if position else "a new reader"})
+            yield Event("resync", {"reason": "a position that is unknown or too old" if position else "a new reader"})
             for one in standing:
                 yield Event("decision", one)
             yield Event("synced", {"decisions": len(standing)}, end)

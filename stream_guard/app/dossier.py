@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stream_guard.app.operations import MAX_LIST, Operations
+from stream_guard.encode import time_text
 from stream_guard.records import AlertStatus, DecisionStatus, Json, Verdict
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Dossier:
         history: Unix seconds of event time, exchanges and members, oldest first.
         similar: other campaigns whose evidence points the same way, with the cosine.
         would_decide: each rung of the policy with what it means for this campaign now.
+        dry_run: decisions are simulated.
     """
 
     campaign: Json
@@ -54,6 +56,7 @@ class Dossier:
     history: Sequence[tuple[float, int, int]]
     similar: Sequence[tuple[float, Json]]
     would_decide: Sequence[tuple[Rung, str]]
+    dry_run: bool
 
 
 async def gather(
@@ -78,7 +81,37 @@ async def gather(
         history=await operations.history(campaign_id, tenant),
         similar=similar(campaign, others),
         would_decide=ladder(policy, campaign),
+        dry_run=policy.dry_run,
     )
+
+
+def dossier_object(known: Dossier) -> Json:
+    """As JSON: the contract's campaign with the rest beside its fields."""
+    return known.campaign | {
+        "state": known.state,
+        "summary": known.summary,
+        "alert": known.alert,
+        "decisions": known.decisions,
+        "audit": known.audit,
+        "history": [
+            {"at": time_text(at), "exchanges": exchanges, "members": members}
+            for at, exchanges, members in known.history
+        ],
+        "similar": [
+            {"campaign_id": other["campaign_id"], "verdict": other["verdict"], "similarity": round(cosine, 3)}
+            for cosine, other in known.similar
+        ],
+        "would_decide": [
+            {
+                "action": rung.action,
+                "min_confidence": rung.min_confidence,
+                "requests_per_minute": rung.requests_per_minute,
+                "text": text,
+            }
+            for rung, text in known.would_decide
+        ],
+        "dry_run": known.dry_run,
+    }
 
 
 async def newest_alerts(operations: Operations, tenant: str) -> dict[str, Json]:

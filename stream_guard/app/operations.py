@@ -190,15 +190,25 @@ class Operations:
         until = self._clock() + SNOOZE_SECONDS if expires_at is None else expires_at
         return await self._operate(request, "snooze", Scope.CAMPAIGN, campaign_id, until)
 
+    async def snooze_for(self, request: Request, campaign_id: str, seconds: float) -> Json:
+        """`snooze`, from now on."""
+        return await self.snooze(request, campaign_id, self._clock() + seconds)
+
     async def feedback(
         self, request: Request, label: str, campaign_id: str | None = None, account_id: str | None = None
     ) -> Json:
-        """Say what a campaign or an account really is; exactly one of them."""
+        """Say what a campaign or an account really is; exactly one of them.
+
+        Raises:
+            UnknownSubjectError: there is no such campaign.
+        """
         _one_of("label", label, tuple(FeedbackLabel))
         if (campaign_id is None) == (account_id is None):
             raise InvalidRequestError("name either a campaign or an account")
         scope, subject_id = ("campaign", campaign_id) if campaign_id is not None else ("account", account_id or "")
         _check(request, subject_id)
+        if campaign_id is not None:
+            await self.get_campaign(campaign_id, request.tenant)
         now = self._clock()
         record = {
             "type": "feedback",

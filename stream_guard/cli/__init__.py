@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PROGRAM: Final = "stream-guard"
 _OPERATE: Final = "operate"
+_LOOK: Final = "look"
 _COMMANDS: Final = {
     "demo": ("demo", "Show a campaign being found, with a broker and a Redis of its own."),
     "replay": ("replay", "Run the detector over files; writes alerts, campaigns and decisions."),
@@ -29,19 +30,23 @@ _COMMANDS: Final = {
     "tail": ("tail", "Bring the records of other programs to Kafka, from a file or a pipe."),
     "topics": ("topics", "Create what topics are missing and verify the rest."),
     "check": ("check", "Validate the configuration and reach every service."),
-    "campaigns": (_OPERATE, "List campaigns, or show one with its evidence and members."),
-    "decisions": (_OPERATE, "List decisions; approve or release one."),
+    "campaigns": (_OPERATE, "List campaigns, or show all about one."),
+    "alerts": (_LOOK, "List alerts."),
+    "decisions": (_LOOK, "List or follow decisions; approve or release one."),
     "allow": (_OPERATE, "Leave accounts or campaigns alone: the allow-list."),
     "feedback": (_OPERATE, "Say what a campaign or an account really is."),
+    "snooze": (_LOOK, "Hear nothing of a campaign for a while."),
     "kill-switch": (_OPERATE, "Stop every limit at once."),
+    "audit": (_LOOK, "List who did what."),
     "sketch": ("sketch", "Turn prompts into sketches, for gateways."),
+    "completion": ("completion", "Print what a shell needs to complete commands."),
 }
 _EPILOG: Final = """\
 \b
 Completion of commands and options in the shell:
-  bash  eval "$(_STREAM_GUARD_COMPLETE=bash_source stream-guard)"
-  zsh   eval "$(_STREAM_GUARD_COMPLETE=zsh_source stream-guard)"
-  fish  _STREAM_GUARD_COMPLETE=fish_source stream-guard | source
+  bash  eval "$(stream-guard completion bash)"
+  zsh   eval "$(stream-guard completion zsh)"
+  fish  stream-guard completion fish | source
 
 \b
 Exit codes: 0 done, 1 failed, 2 wrong usage.

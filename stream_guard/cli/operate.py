@@ -39,12 +39,13 @@ def login_name() -> str:
         return f"uid-{os.getuid()}"
 
 
-class _Duration(click.ParamType):
+class Duration(click.ParamType):
     """`30m`, `12h` or `7d`, as seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 # click's signature
+        """Seconds; anything else is wrong usage."""
         found = re.fullmatch(r"(\d{1,6})([mhd])", str(value))
         if found is None or not int(found[1]):
             self.fail(f"{value!r} is not a duration such as 30m, 12h or 7d", param, ctx)
@@ -123,15 +124,24 @@ def confirm(entry: Json, text: str, *, as_json: bool) -> None:
     click.echo(show.harmless(f"{text}{operation}, as {entry['actor']}: {entry['reason']}"))
 
 
+async def _dossier(operations: Operations, campaign_id: str, tenant: str) -> Json:
+    from stream_guard.app.dossier import dossier_object, gather  # noqa: PLC0415 # as in `connected`
+    from stream_guard.policy import load_policy  # noqa: PLC0415
+    from stream_guard.settings import load_settings  # noqa: PLC0415
+
+    policy = load_policy(load_settings().policy).decisions
+    return dossier_object(await gather(operations, policy, campaign_id, tenant))
+
+
 @click.command()
 @click.argument("campaign_id", metavar="[ID]", required=False)
 @tenant_option
 @limit_option
 @json_option
 def campaigns(*, campaign_id: str | None, tenant: str, limit: int, as_json: bool) -> None:
-    """List campaigns by exchanges per hour, or show campaign ID with its evidence and members."""
+    """List campaigns by exchanges per hour, or show all that is known about campaign ID."""
     if campaign_id is not None:
-        found = perform(lambda operations: operations.get_campaign(campaign_id, tenant))
+        found = perform(lambda operations: _dossier(operations, campaign_id, tenant))
         (show.show_json if as_json else show.show_campaign)(found)
         return
     listed = perform(lambda operations: operations.list_campaigns(tenant, limit))
@@ -141,7 +151,7 @@ def campaigns(*, campaign_id: str | None, tenant: str, limit: int, as_json: bool
 @click.group(invoke_without_command=True)
 @click.pass_context
 def decisions(context: click.Context) -> None:
-    """List decisions; approve one that is held, release one that is in force."""
+    """List or follow decisions; approve one that is held, release one that is in force."""
     if context.invoked_subcommand is None:
         context.invoke(list_decisions)
 
@@ -196,7 +206,7 @@ _SCOPE = click.argument("scope", type=click.Choice(["account", "campaign"]))
 @allow.command(name="add")
 @_SCOPE
 @click.argument("subject_id", metavar="ID")
-@click.option("--for", "seconds", type=_Duration(), help="How long, such as 12h or 7d; for ever if left out.")
+@click.option("--for", "seconds", type=Duration(), help="How long, such as 12h or 7d; for ever if left out.")
 @action_options
 def add_allowed(  # noqa: PLR0913 # one argument per option
     *, scope: str, subject_id: str, seconds: float | None, actor: str, reason: str, tenant: str, as_json: bool

@@ -15,9 +15,12 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from stream_guard.app.decision_stream import Event
     from stream_guard.records import Json
 
 MEMBERS_SHOWN: Final = 25
+SHARED_SHOWN: Final = 5  # fingerprints of a kind
+AUDIT_SHOWN: Final = 10
 _PLAIN_WIDTH: Final = 200  # columns in a pipe
 _STYLES: Final[Mapping[str, str]] = {"extraction_campaign": "bold red", "held": "bold yellow", "active": "bold"}
 
@@ -46,38 +49,131 @@ def show_campaigns(campaigns: Sequence[Json]) -> None:
 
 
 def show_campaign(campaign: Json) -> None:
-    """What it is, why we think so, and who is in it."""
+    """All that is known: what it is and why, who is in it, what was decided and done."""
     present = [member for member in campaign["members"] if member["left_at"] is None]
     capabilities = ", ".join(f"{name} {count:,}" for name, count in campaign["exchanges_by_capability"].items())
+    alert = campaign["alert"]
     _lines(
         [
             f"{campaign['campaign_id']}  {campaign['verdict']}  log-odds {campaign['log_odds'] or 0:+.2f}",
+            campaign["state"] + (f": {alert['severity']}, alert {alert['alert_id']}" if alert else ""),
             f"{campaign['exchanges']:,} exchanges, {campaign['exchanges_per_hour'] or 0:,.0f} an hour now",
             f"{campaign['output_tokens']:,} output tokens",
             f"from {short_time(campaign['first_seen'])} to {short_time(campaign['last_seen'])}",
             *([f"merged into {campaign['merged_into']}"] if campaign["merged_into"] else []),
             *([f"split from {campaign['split_from']}"] if campaign["split_from"] else []),
             f"by capability: {capabilities or '-'}",
+            *(
+                f"shares {kind}: {', '.join(values[:SHARED_SHOWN])}{' …' if len(values) > SHARED_SHOWN else ''}"
+                for kind, values in _shared(campaign)
+            ),
+            *(
+                f"similar to {one['campaign_id']}  {one['verdict']}  {100 * one['similarity']:.0f}%"
+                for one in campaign["similar"]
+            ),
             "",
             "Evidence, in natural log-odds:",
             *(f"  {term['contribution']:+7.2f}  {term['text'] or term['signal']}" for term in campaign["evidence"]),
             "",
+            f"Decisions{', in a dry run' if campaign['dry_run'] else ''}:",
+        ]
+    )
+    show_decisions(campaign["decisions"])
+    _lines(
+        [
+            *(
+                f"  policy: {one['action']} from {one['min_confidence']:g}: {one['text']}"
+                for one in campaign["would_decide"]
+            ),
+            "",
             f"{len(present):,} members now, {len(campaign['members']):,} ever:",
         ]
     )
-    first = sorted(campaign["members"], key=lambda item: (item["left_at"] is not None, -(item["membership"] or 0.0)))
+    _show_members(campaign["members"])
+    _lines(["", "Audit:"])
+    show_audit(campaign["audit"][:AUDIT_SHOWN])
+
+
+def _show_members(members: Sequence[Json]) -> None:
+    first = sorted(members, key=lambda item: (item["left_at"] is not None, -(item["membership"] or 0.0)))
     rows = [
         (
             member["account_id"],
             f"{member['membership'] or 0:.2f}",
+            f"{member['exchanges']:,}" if "exchanges" in member else "-",
             short_time(member["joined_at"]),
             short_time(member["left_at"]),
         )
         for member in first[:MEMBERS_SHOWN]
     ]
-    _table(("account", "membership", "joined", "left"), rows, "none", right=(1,))
+    _table(("account", "membership", "exchanges", "joined", "left"), rows, "none", right=(1, 2))
     if len(first) > MEMBERS_SHOWN:
         _lines([f"and {len(first) - MEMBERS_SHOWN:,} more: use --json for all of them"])
+
+
+def _shared(campaign: Json) -> list[tuple[str, list[str]]]:
+    kinds: dict[str, list[str]] = {}
+    for one in campaign.get("fingerprints", ()):
+        kinds.setdefault(one["kind"], []).append(one["value"])
+    return sorted(kinds.items())
+
+
+def show_alerts(alerts: Sequence[Json]) -> None:
+    """One line each, newest first."""
+    columns = ("alert", "severity", "status", "verdict", "confidence", "about", "members", "exchanges", "at")
+    rows = [
+        (
+            item["alert_id"],
+            item["severity"],
+            item["status"],
+            item["verdict"],
+            f"{item['confidence']:.3f}",
+            f"{item['subject']['scope']} {item['subject']['id']}",
+            f"{item['members']:,}",
+            f"{item['exchanges']:,}",
+            short_time(item["at"]),
+        )
+        for item in alerts
+    ]
+    _table(columns, rows, "no alerts", right=(4, 6, 7))
+
+
+def show_audit(entries: Sequence[Json]) -> None:
+    """One line each, newest first."""
+    rows = [
+        (
+            short_time(item["at"]),
+            item.get("tenant", "all"),
+            item["actor"] + (f" ({item['via']})" if "via" in item else ""),
+            item["action"] + (f", {item['status']}" if "status" in item else ""),
+            f"{item['scope']} {item['id']}" if "id" in item else f"decision {item.get('decision_id', '-')}",
+            item["reason"],
+        )
+        for item in entries
+    ]
+    _table(("at", "tenant", "actor", "action", "about", "reason"), rows, "nothing yet")
+
+
+def show_event(event: Event) -> None:
+    """One line of a stream of decisions."""
+    data, where = event.data, f"  [{event.position}]" if event.position else ""
+    if event.name == "decision":
+        limit = f" to {data['limit']['requests_per_minute']:,.0f} requests/min" if data["limit"] else ""
+        what = f"{data['action']}{limit} {data['subject']['scope']} {data['subject']['id']}"
+        run = " (dry run)" if data["simulated"] else ""
+        text = f"{short_time(data['at'])}  {data['decision_id']}  {data['status']}{run}  {what}  {data['reason']}"
+    elif event.name == "kill_switch":
+        text = "kill switch ON: no limit is in force" if data["engaged"] else "kill switch off: limits are in force"
+    elif event.name == "synced":
+        text = f"these {data['decisions']:,} stand; changes follow"
+    else:
+        text = f"all decisions that stand, for this is {data['reason']}"
+    _lines([text + where])
+
+
+def show_event_json(event: Event) -> None:
+    """The same for machines, one object a line."""
+    click.echo(msgspec.json.encode({"event": event.name, "position": event.position, "data": event.data}))
 
 
 def show_decisions(decisions: Sequence[Json]) -> None:

@@ -49,14 +49,18 @@ def test_help_lists_every_command_and_imports_none_of_them() -> None:
         "topics",
         "check",
         "campaigns",
+        "alerts",
         "decisions",
         "allow",
         "feedback",
+        "snooze",
         "kill-switch",
+        "audit",
         "sketch",
+        "completion",
     ]:
         assert f"\n  {name} " in done.stdout
-    assert "_STREAM_GUARD_COMPLETE" in done.stdout
+    assert "stream-guard completion bash" in done.stdout
 
 
 def test_the_version() -> None:

@@ -26,9 +26,9 @@ from stream_guard.app.api.bodies import (
 from stream_guard.app.api.glue import V1, Call, Handler, Route, answer
 from stream_guard.app.api.openapi import describe
 from stream_guard.app.api.stream import LAST_EVENT, MEDIA, STREAMS, Streams, stream_decisions
-from stream_guard.app.dossier import gather
+from stream_guard.app.dossier import dossier_object, gather
 from stream_guard.app.operations import InvalidRequestError
-from stream_guard.encode import time_seconds, time_text
+from stream_guard.encode import time_seconds
 from stream_guard.records import Json, Scope
 from stream_guard.records.bodies import CampaignBody
 
@@ -62,32 +62,7 @@ async def _campaign(call: Call[Which, None]) -> Json:
 
 
 async def _dossier(call: Call[Which, None]) -> Json:
-    known = await gather(call.operations, call.policy, call.id, call.tenant)
-    return known.campaign | {
-        "state": known.state,
-        "summary": known.summary,
-        "alert": known.alert,
-        "decisions": known.decisions,
-        "audit": known.audit,
-        "history": [
-            {"at": time_text(at), "exchanges": exchanges, "members": members}
-            for at, exchanges, members in known.history
-        ],
-        "similar": [
-            {"campaign_id": other["campaign_id"], "verdict": other["verdict"], "similarity": round(cosine, 3)}
-            for cosine, other in known.similar
-        ],
-        "would_decide": [
-            {
-                "action": rung.action,
-                "min_confidence": rung.min_confidence,
-                "requests_per_minute": rung.requests_per_minute,
-                "text": text,
-            }
-            for rung, text in known.would_decide
-        ],
-        "dry_run": call.policy.dry_run,
-    }
+    return dossier_object(await gather(call.operations, call.policy, call.id, call.tenant))
 
 
 async def _alerts(call: Call[Some, None]) -> Json:
@@ -196,7 +171,7 @@ ROUTES: Final = (
     _read("/allow", "The allow-list.", _allowed, bodies.Allowed, Which),
     _act("POST", "/allow", "Leave an account or a campaign alone.", _allow, Spare),
     _act("DELETE", "/allow", "Take it off the allow-list.", _disallow, SpareNoMore),
-    _act("POST", "/feedback", "Say what a campaign or an account really is.", _feedback, Judgement),
+    _act("POST", "/feedback", "Say what a campaign or an account really is.", _feedback, Judgement, 404),
     _read("/kill-switch", "Whether every limit is stopped.", _kill_switch, bodies.Switch, Nothing),
     _switch("POST", "Stop every limit of every tenant.", _engage),
     _switch("DELETE", "Let limits be written again.", _disengage),

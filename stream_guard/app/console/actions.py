@@ -65,7 +65,6 @@ async def perform(  # noqa: PLR0913, PLR0917 # what a form says
     if action in _OF_EVERY_TENANT:
         caller.must_be_unbound()
     if action in _LABELS:
-        await operations.get_campaign(campaign_id, tenant)  # feedback would not say that there is none
         await operations.feedback(who, action, campaign_id)
     elif action in buttons:
         await buttons[action]()
