@@ -79,7 +79,7 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
     started = time.monotonic()
     traffic = _simulate(trial)
     truth = read_truth(traffic.truth)
-    feeder = _Feeder(traffic, truth, Baselines(truth) if trial.baselines else None, progress)
+    feeder = Feeder(traffic, truth, Baselines(truth) if trial.baselines else None, progress)
     pipeline, judge, chronicle = Pipeline(policy), Judge(truth), Chronicle(truth)
     with without(trial.without):
         for outputs in run(pipeline, feeder.chunks(), latest_ts=float("inf")):
@@ -119,8 +119,15 @@ def _simulate(trial: Trial) -> Traffic:
     )
 
 
-class _Feeder:
-    """Encodes records in lists, and tells the truth and the baselines about each."""
+class Feeder:
+    """Encodes records in lists, and tells the truth and the baselines about each.
+
+    Args:
+        traffic: the records.
+        truth: told when its accounts speak.
+        baselines: told every query, where they run.
+        progress: called with the number of records fed so far and their total.
+    """
 
     def __init__(self, traffic: Traffic, truth: Truth, baselines: Baselines | None, progress: Progress | None) -> None:
         self.accounts: set[str] = set()
@@ -132,6 +139,7 @@ class _Feeder:
         }
 
     def chunks(self) -> Iterator[list[bytes]]:
+        """What the detector gets; nothing of the truth is in it."""
         encode = msgspec.json.Encoder().encode
         chunk: list[bytes] = []
         fed = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,13 @@ from stream_guard import cli
 from stream_guard.evaluate.baselines import Baselines
 from stream_guard.evaluate.judge import Judge
 from stream_guard.evaluate.scoring import score
+from stream_guard.evaluate.trial import Feeder
 from stream_guard.evaluate.truth import read_truth, same_group
+from stream_guard.pipeline import Pipeline
+from stream_guard.policy import Policy
 from stream_guard.records import DecisionStatus, Outputs, Scope, Verdict
+from stream_guard.replay import run
+from stream_guard.simulate import simulate
 from tests.support.trials import HOSTILE, START, made_alert, made_campaign, made_decision, made_truth
 
 if TYPE_CHECKING:
@@ -149,6 +155,26 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
         assert cli.main([*arguments, "--jobs", jobs, "--out", str(tmp_path / jobs)]) == 0
     one, two = ((tmp_path / jobs / "evaluation.json").read_bytes() for jobs in "12")
     assert one == two
+
+
+def test_shuffling_the_truth_changes_nothing_that_the_detector_says() -> None:
+    traffic = simulate("demo", scale=0.1, days=0.5, background_accounts=200)
+    facts = json.loads(json.dumps(traffic.truth))
+    everyone = [
+        account for part in ("campaigns", "benign_groups") for one in facts[part] for account in one["accounts"]
+    ]
+    random.Random(3).shuffle(everyone)
+    shuffled = json.loads(json.dumps(facts))
+    for one in [*shuffled["campaigns"], *shuffled["benign_groups"]]:
+        one["accounts"] = [everyone.pop() for _ in one["accounts"]]
+    said = []
+    for truth in (read_truth(facts), read_truth(shuffled)):
+        feeder = Feeder(traffic, truth, Baselines(truth), None)
+        outputs = list(run(Pipeline(Policy()), feeder.chunks(), latest_ts=float("inf")))
+        said.append([(each.alerts, each.decisions, each.campaigns) for each in outputs])
+    assert any(alerts or campaigns for alerts, _, campaigns in said[0])
+    assert said[0] == said[1]
+    assert read_truth(facts).hostile != read_truth(shuffled).hostile
 
 
 @pytest.mark.parametrize("arguments", [["S77"], ["S1", "--all"], ["S1", "--scale", "0"], ["S1", "--days", "-1"]])
