@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY_BYTES: Final = 16 * 1024
+MAX_BODY_BYTES: Final = 48 * 1024  # the longest reason and ids, every character escaped, fit in
 _READS: Final = frozenset({"GET", "HEAD"})
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 _HEADERS: Final = {

@@ -45,7 +45,7 @@ _EPILOG: Final = """\
 \b
 Completion of commands and options in the shell:
   bash  eval "$(stream-guard completion bash)"
-  zsh   eval "$(stream-guard completion zsh)"
+  zsh   eval "$(stream-guard completion zsh)", after compinit
   fish  stream-guard completion fish | source
 
 \b

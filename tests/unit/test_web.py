@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -213,8 +214,12 @@ async def test_approving_what_is_not_held_is_refused(bench: Bench) -> None:
 
 
 async def test_bodies_are_small_and_json(bench: Bench) -> None:
-    big = {**BODY, "reason": "x" * 20_000}
+    big = {**BODY, "reason": "x" * 60_000}
     assert (await bench.ask("POST", "/api/v1/kill-switch", headers=OPERATE, json=big))[0] == 413
+    longest = json.dumps({"reason": "\U0001f600" * 2_000, **dict.fromkeys(("actor", "tenant"), "\U0001f600" * 256)})
+    json_type = {"Content-Type": "application/json"}
+    assert len(longest) > 30_000, "every character is escaped"
+    assert (await bench.ask("POST", "/api/v1/kill-switch", headers=OPERATE | json_type, data=longest))[0] == 200
     assert (await bench.ask("POST", "/api/v1/kill-switch", headers=OPERATE, data={"reason": "form"}))[0] == 415
     assert (await bench.ask("GET", "/api/v1/audit?limit=many", headers=READ))[0] == 400
     assert (await bench.ask("GET", "/api/v1/audit?limit=1000000", headers=READ))[0] == 400

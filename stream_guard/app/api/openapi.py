@@ -27,7 +27,7 @@ _FAILURES: Final = {
     403: ("Forbidden", "The token only reads, or is bound to another tenant."),
     404: ("Unknown", "There is no such thing in this tenant."),
     409: ("Conflict", "It is there, but is in no state for this, such as a decision that is not held."),
-    413: ("TooLarge", "The body is larger than 16 KiB."),
+    413: ("TooLarge", "The body is larger than 48 KiB."),
     415: ("NotJson", "The body is not application/json."),
     429: ("TooMany", "Too many streams are open; `Retry-After` says for how many seconds to wait."),
     503: ("Away", "Redis or Kafka does not answer."),
