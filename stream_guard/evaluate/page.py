@@ -56,6 +56,10 @@ def _stories(trials: Sequence[Json]) -> list[Json]:
             "attack": attack,
             "story": trial["timelines"][attack["label"]],
             "chart": charts.timeline(attack, trial["timelines"][attack["label"]]),
+            "evidence": [
+                (name, f"{value:+.2f}")
+                for name, value in sorted(attack["signals"].items(), key=lambda one: (-abs(one[1]), one[0]))
+            ],
             "first": position == 0,
         }
         for trials_of_one in _by_scenario(trials).values()
