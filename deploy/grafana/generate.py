@@ -52,11 +52,14 @@ def _slow(name: str) -> str:
 
 
 def _mean_contribution(window: str) -> str:
-    total, number = (f"sum by (signal) (rate(stream_guard_signal_contribution_{part}{window}))" for part in _PARTS)
-    return f"{total} / {number}"
+    spoke_for, against = (
+        f'sum by (signal) (rate(stream_guard_signal_log_odds_total{{direction="{direction}"}}{window}))'
+        for direction in ("for", "against")
+    )
+    number = f"sum by (signal) (rate(stream_guard_signal_contribution_count{window}))"
+    return f"({spoke_for} - {against}) / {number}"
 
 
-_PARTS: Final = ("sum", "count")
 _DEGRADED: Final = _number("Redis degraded", "max(stream_guard_redis_degraded)", "1 = nothing is committed.")
 _HELD: Final = _number("Decisions held", "max(stream_guard_decisions_held)", "They wait for a person.", console=True)
 _KILL: Final = _number("Kill switch", "max(stream_guard_kill_switch_engaged)", "1 = no limit is in force.")
@@ -297,9 +300,8 @@ def dashboard_json(name: str) -> str:
     made.link(others.keep_time(keep_time=True))
     console = board.TextBoxVariable("console").label("Console").default_value("http://127.0.0.1:6066/console")
     made.with_variable(console)
-    fires = (
-        'sum by (verdict, severity) (increase(stream_guard_alerts_total{scope="campaign", status="firing"}[1m])) > 0'
-    )
+    fired = 'stream_guard_alerts_total{scope="campaign", status="firing"}'
+    fires = f"sum by (verdict, severity) (increase({fired}[1m]) > 0 or ({fired} unless {fired} offset 1m))"  # or first
     made.annotation(
         board.AnnotationQuery().name("Campaigns").datasource(SOURCE).enable(enable=True).icon_color("red").expr(fires)
     )

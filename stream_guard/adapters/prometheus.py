@@ -108,6 +108,10 @@ class Metrics:
         self._unknown = counter("unknown_counts", "Counts that no metric stands for; a defect.")
         self._letters = counter("dead_letters", "Records refused.", "reason")
         self._alerts = counter("alerts", "Transitions of alerts.", "status", "severity", "verdict", "scope")
+        # A histogram that takes negative numbers has no sum, and a counter cannot fall: one sum for each direction.
+        self._log_odds = counter(
+            "signal_log_odds", "Sum of log-odds by signal, over alerts that fire or change.", "signal", "direction"
+        )
         self._decisions = counter("decisions", "Changes of decisions.", "action", "status", "simulated")
         self._fenced = counter("fenced", "Partitions given up because another worker owns them.")
         self._cold_starts.labels("no_checkpoint")
@@ -230,6 +234,8 @@ class Metrics:
             for term in alert.evidence:
                 signal = term.signal if term.signal in self._signals else OTHER
                 self._contribution.labels(signal).observe(term.contribution)
+                self._log_odds.labels(signal, "for").inc(max(term.contribution, 0.0))
+                self._log_odds.labels(signal, "against").inc(max(-term.contribution, 0.0))
 
     def _observe_decision(self, decision: Decision) -> None:
         simulated = "true" if decision.simulated else "false"

@@ -37,8 +37,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"topics", "demo-traffic"}
 LABELS = {
-    "action", "instance", "job", "kind", "le", "reason", "scope", "severity", "signal", "simulated", "stage", "state",
-    "status", "target", "topic", "verdict", "version",
+    "action", "direction", "instance", "job", "kind", "le", "reason", "scope", "severity", "signal", "simulated",
+    "stage", "state", "status", "target", "topic", "verdict", "version",
 }  # fmt: skip
 
 services = pytest.mark.parametrize("name", sorted(SERVICES))
@@ -296,7 +296,7 @@ def dashboard_expressions(path: Path) -> list[str]:
 
 
 def known_metrics() -> set[str]:
-    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count"), "gauge": ("",)}
     registry = Metrics().registry
     EnforcerMetrics(registry)
     PrometheusNotify(registry)

@@ -104,6 +104,10 @@ def test_alerts_and_decisions_are_counted_by_kind() -> None:
     assert value(metrics, "stream_guard_decisions_held") == 1
     assert value(metrics, "stream_guard_signal_contribution_count", signal="shared_template") == 1
     assert value(metrics, "stream_guard_signal_contribution_count", signal="other") == 1
+    log_odds = "stream_guard_signal_log_odds_total"
+    assert value(metrics, log_odds, signal="shared_template", direction="for") == pytest.approx(4.123456789012)
+    assert value(metrics, log_odds, signal="prior", direction="against") == 3.0
+    assert value(metrics, log_odds, signal="prior", direction="for") == 0.0
     metrics.observe_output("campaigns:0", Output(decisions=[decision(simulated=True)]))
     assert value(metrics, "stream_guard_decisions_held") == 0
     name = "stream_guard_decisions_total"
