@@ -115,7 +115,7 @@ def decision_object(decision: Decision) -> Json:
 
 
 def campaign_object(campaign: Campaign) -> Json:
-    """The contract's campaign; what follows `members`, and a member's last two, are our additions."""
+    """The contract's campaign; what follows `members`, and what follows a member's `membership`, are our additions."""
     share = campaign.extraction_share
     body: CampaignBody = {
         "schema": CAMPAIGN_SCHEMA,
@@ -243,6 +243,10 @@ def parse_campaign(line: bytes) -> Campaign:
                     membership=member["membership"],
                     exchanges=member.get("exchanges"),
                     last_seen=time_seconds(member["last_seen"]) if "last_seen" in member else None,
+                    plan=member.get("plan"),
+                    created_at=time_seconds(member["created_at"]) if "created_at" in member else None,
+                    shares=tuple(member.get("shares", ())),
+                    evidence={term["signal"]: term["contribution"] for term in member.get("evidence", ())},
                 )
                 for member in data["members"]
             ),
@@ -270,6 +274,14 @@ def _member(member: Member) -> MemberBody:
         found["exchanges"] = member.exchanges
     if member.last_seen is not None:
         found["last_seen"] = time_text(member.last_seen)
+    if member.plan is not None:
+        found["plan"] = member.plan
+    if member.created_at is not None:
+        found["created_at"] = time_text(member.created_at)
+    if member.shares:
+        found["shares"] = list(member.shares)
+    if member.evidence:
+        found["evidence"] = [{"signal": name, "contribution": value} for name, value in member.evidence.items()]
     return found
 
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from stream_guard.app.operations import MAX_LIST, Operations
-from stream_guard.encode import time_text
-from stream_guard.records import AlertStatus, DecisionStatus, Json, Verdict
+from stream_guard.encode import time_seconds, time_text
+from stream_guard.records import Action, AlertStatus, DecisionStatus, Json, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 _AUDIT_ENTRIES: Final = 200
 _COMPARED: Final = 100  # campaigns, to find similar ones
 _SIMILAR_FROM: Final = 0.5  # cosine
+_DAY_SECONDS: Final = 86_400.0
+_LIMITING: Final = frozenset({Action.SLOW, Action.LIMIT, Action.SUSPEND_REQUEST})
+_WORD: Final = {
+    Action.OBSERVE: "observe",
+    Action.SLOW: "slow",
+    Action.LIMIT: "limit",
+    Action.VERIFY: "ask to verify:",
+    Action.SUSPEND_REQUEST: "suspend",
+}
 _KIND: Final = {
     Verdict.EXTRACTION_CAMPAIGN: "a campaign that extracts the model's abilities",
     Verdict.RESELLER_POOL: "a pool of accounts that is resold to many customers",
@@ -28,6 +37,25 @@ _KIND: Final = {
     Verdict.SINGLE_ACCOUNT: "a single account",
     Verdict.UNDETERMINED: "a group that nothing is certain about",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDryRun:
+    """What each rung of the ladder would mean for the members of one plan, whatever the confidence is now.
+
+    Attributes:
+        plan: its name; empty where it is unknown.
+        members: how many are in the campaign now.
+        spared: of these, how many are on an allow-list, and left alone.
+        established: of the rest, how many are asked to verify before anything limits them.
+        rungs: one sentence for each rung of the policy.
+    """
+
+    plan: str
+    members: int
+    spared: int
+    established: int
+    rungs: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +72,7 @@ class Dossier:
         history: Unix seconds of event time, exchanges and members, oldest first.
         similar: other campaigns whose evidence points the same way, with the cosine.
         would_decide: each rung of the policy with what it means for this campaign now.
+        by_plan: the same for the members of each plan.
         dry_run: decisions are simulated.
     """
 
@@ -56,6 +85,7 @@ class Dossier:
     history: Sequence[tuple[float, int, int]]
     similar: Sequence[tuple[float, Json]]
     would_decide: Sequence[tuple[Rung, str]]
+    by_plan: Sequence[PlanDryRun]
     dry_run: bool
 
 
@@ -82,6 +112,7 @@ async def gather(
         similar=similar(campaign, others),
         would_decide=ladder(policy, campaign),
         dry_run=policy.dry_run,
+        by_plan=by_plan(policy, campaign, await operations.list_allowed(tenant)),
     )
 
 
@@ -110,6 +141,7 @@ def dossier_object(known: Dossier) -> Json:
             }
             for rung, text in known.would_decide
         ],
+        "by_plan": [{**asdict(one), "rungs": list(one.rungs)} for one in known.by_plan],
         "dry_run": known.dry_run,
     }
 
@@ -213,3 +245,34 @@ def ladder(policy: Decisions, campaign: Json) -> list[tuple[Rung, str]]:
 
 def _profile(campaign: Json) -> dict[str, float]:
     return {term["signal"]: term["contribution"] for term in campaign["evidence"] if term["signal"] != "prior"}
+
+
+def by_plan(policy: Decisions, campaign: Json, allowed: Iterable[Json]) -> list[PlanDryRun]:
+    """What the ladder would mean for the members of each plan, the plan with most members first.
+
+    The guard for wide decisions looks at the whole campaign and is not part of it.
+    """
+    listed = [(one["scope"], one["id"]) for one in allowed]
+    listed += [("account", name) for name in policy.allow_accounts]
+    listed += [("campaign", name) for name in policy.allow_campaigns]
+    spared = {name for scope, name in listed if scope == "account"}
+    whole = ("campaign", campaign["campaign_id"]) in listed
+    before = time_seconds(campaign["first_seen"]) - policy.softer_for_established_days * _DAY_SECONDS
+    plans: dict[str, list[Json]] = {}
+    for member in campaign["members"]:
+        if member["left_at"] is None:
+            plans.setdefault(member.get("plan") or "", []).append(member)
+    found = []
+    for plan, mine in sorted(plans.items(), key=lambda item: (-len(item[1]), item[0])):
+        reached = [member for member in mine if not whole and member["account_id"] not in spared]
+        old = sum("created_at" in member and time_seconds(member["created_at"]) < before for member in reached)
+        rungs = [_rung_for_plan(rung.action, len(reached) - old, old) for rung in policy.ladder]
+        found.append(PlanDryRun(plan, len(mine), len(mine) - len(reached), old, rungs))
+    return found
+
+
+def _rung_for_plan(action: Action, firm: int, established: int) -> str:
+    if action not in _LIMITING:
+        return f"{_WORD[action]} {firm:,}"
+    asked = f", ask {established:,} to verify" if established else ""
+    return f"{_WORD[action]} {firm:,}{asked}"

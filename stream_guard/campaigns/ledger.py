@@ -14,6 +14,7 @@ from stream_guard.records import (
     Evidence,
     FeedbackLabel,
     Fingerprint,
+    Kind,
     Member,
     Verdict,
 )
@@ -46,6 +47,9 @@ class MemberState:
     last_ts: float = 0.0
     per_hour: float = 0.0
     created_at: float = float("nan")
+    plan: str | None = None
+    kinds: int = 0
+    evidence: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -88,6 +92,11 @@ class Ledger:
                     continue
                 member = self.members[key] = self._join(row, now)
             member.membership = round(probability, 4)
+            member.evidence = {
+                name: found for name, term in crowd.terms.items() if (found := round(float(term[index]), 2))
+            }
+            member.kinds = crowd.kinds[index] if crowd.kinds else 0
+            member.plan = crowd.plans.get(int(row["values"][Kind.PLAN]), member.plan)
             if probability < keep and member.left_at is None:
                 member.left_at = now
             elif probability >= keep and int(row["status"]) not in _GONE:
@@ -141,12 +150,16 @@ class Ledger:
             exchanges_by_capability=dict(sorted(capability.items())),
             members=tuple(
                 Member(
-                    key.rpartition("\x1f")[2],
-                    member.joined_at,
-                    member.left_at,
-                    member.membership,
-                    member.events - member.base_events,
-                    member.last_ts,
+                    account_id=key.rpartition("\x1f")[2],
+                    joined_at=member.joined_at,
+                    left_at=member.left_at,
+                    membership=member.membership,
+                    exchanges=member.events - member.base_events,
+                    last_seen=member.last_ts,
+                    plan=member.plan,
+                    created_at=None if np.isnan(member.created_at) else member.created_at,
+                    shares=tuple(kind.name.lower() for kind in Kind if member.kinds >> kind & 1),
+                    evidence=member.evidence,
                 )
                 for key, member in sorted(self.members.items())
             ),
@@ -171,6 +184,10 @@ class Ledger:
         plain = asdict(self)
         if self.extraction_share is None:
             del plain["extraction_share"]
+        for member in plain["members"].values():
+            for name in ("plan", "kinds", "evidence"):
+                if not member[name]:
+                    del member[name]
         return plain
 
     @classmethod

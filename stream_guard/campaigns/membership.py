@@ -9,7 +9,7 @@ accounts that stand in suspicious groups of several kinds at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from stream_guard.campaigns.likeness import likeness
 from stream_guard.records import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,11 +43,17 @@ class Crowd:
         rows: newest row of each account, ascending by account hash.
         keys: account keys, aligned.
         probability: membership of each, in [0, 1].
+        terms: log-odds by what speaks for or against each; their sum is that of the probability.
+        kinds: bit set of the kinds of suspicious groups that each is in.
+        plans: names of plans by their values, where known.
     """
 
     rows: NDArray[np.void]
     keys: Sequence[str]
     probability: Floats
+    terms: Mapping[str, Floats] = field(default_factory=dict)
+    kinds: Sequence[int] = ()
+    plans: Mapping[int, str] = field(default_factory=dict)
 
 
 def judge_members(suspicions: Sequence[Suspicion], reference: NDArray[np.void]) -> Crowd:
@@ -74,14 +80,29 @@ def judge_members(suspicions: Sequence[Suspicion], reference: NDArray[np.void]) 
     count = inside.sum(axis=0)
     several = count >= 2
     core = count >= (np.median(count[several]) if several.any() else 1)
-    shown = -1.0 + np.minimum(best, 4.0) / 4.0 + _profile(rows, core, suspicions)
+    groups = -1.0 + np.minimum(best, 4.0) / 4.0
+    profile = _profile(rows, core, suspicions)
+    shown = groups + (np.sum(list(profile.values()), axis=0) if profile else np.zeros(len(rows)))
     weight = core.astype(np.float64)
-    odds = shown
     for _ in range(_ROUNDS):
-        odds = shown + _absent(inside, weight) + likeness(rows, weight, reference)
-        probability = 1.0 / (1.0 + np.exp(-odds))
+        absent, behaviour = _absent(inside, weight), likeness(rows, weight, reference)
+        probability = 1.0 / (1.0 + np.exp(-(shown + absent + behaviour)))
         weight = np.where(probability > 0.5, probability, 0.0)
-    return Crowd(rows, [all_keys[index] for index in first.tolist()], probability)
+    kinds = np.zeros(len(unique), np.int64)
+    np.bitwise_or.at(kinds, position, np.repeat([1 << suspicion.kind for suspicion in suspicions], size))
+    return Crowd(
+        rows,
+        [all_keys[index] for index in first.tolist()],
+        probability,
+        {"groups": groups, **profile, "absent": absent, "behaviour": behaviour},
+        kinds.tolist(),
+        {
+            value: name
+            for suspicion in suspicions
+            for (kind, value), name in suspicion.names.items()
+            if kind == Kind.PLAN
+        },
+    )
 
 
 def _absent(inside: NDArray[np.bool_], weight: Floats) -> Floats:
@@ -91,8 +112,8 @@ def _absent(inside: NDArray[np.bool_], weight: Floats) -> Floats:
     return np.asarray(((~inside) * cost[:, None]).sum(axis=0))
 
 
-def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequence[Suspicion]) -> Floats:
-    """Log-odds of each account under the core's profile, one term a family."""
+def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequence[Suspicion]) -> dict[str, Floats]:
+    """Log-odds of each account under the core's profile, by family."""
     elsewhere: dict[tuple[int, int], float] = {}
     for suspicion in suspicions:
         for kind, value, _, share in suspicion.anchors:
@@ -115,7 +136,7 @@ def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequen
         family = family_of(kind)
         if family not in by_family or weight > by_family[family][0]:
             by_family[family] = (weight, np.where(known, term, 0.0))
-    return np.sum([term for _, term in by_family.values()], axis=0) if by_family else np.zeros(len(rows))
+    return {family: term for family, (_, term) in by_family.items()}
 
 
 def _shows(rows: NDArray[np.void], kind: int, value: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -249,6 +249,8 @@ class TenantJudge:
                 shown = top.value[group : group + 1]
                 elsewhere = float(view.population.share(anchor, shown)[0])
                 anchors.append((int(anchor), int(shown[0]), share, elsewhere))
+        shown_by_most = [(kind_, value_) for kind_, value_, _, _ in anchors]
+        plans = [(int(Kind.PLAN), plan) for plan in np.unique(crowd.rows["values"][members, Kind.PLAN]).tolist()]
         return Suspicion(
             cluster=f"{self._tenant}/{kind.name.lower()}/{value:08x}",
             tenant=self._tenant,
@@ -259,8 +261,6 @@ class TenantJudge:
             rows=crowd.rows[members],
             keys=[crowd.key_of(member) for member in members.tolist()],
             anchors=tuple(anchors),
-            names={
-                (kind, value): crowd.names[kind, value] for kind, value, _, _ in anchors if (kind, value) in crowd.names
-            },
+            names={named: crowd.names[named] for named in (*shown_by_most, *plans) if named in crowd.names},
             resold=resold,
         )

@@ -31,8 +31,18 @@ class EvidenceBody(TypedDict):
     text: str
 
 
+class TermBody(TypedDict):
+    """What speaks for (above 0) or against an account's membership, in log-odds."""
+
+    signal: str
+    contribution: float
+
+
 class MemberBody(TypedDict):
-    """An account of a campaign; `left_at` is null while it is one."""
+    """An account of a campaign; `left_at` is null while it is one.
+
+    `shares` names the kinds of suspicious groups that it is in; `evidence` sums up to the log-odds of `membership`.
+    """
 
     account_id: str
     joined_at: Time
@@ -40,6 +50,10 @@ class MemberBody(TypedDict):
     membership: float | None
     exchanges: NotRequired[int]
     last_seen: NotRequired[Time]
+    plan: NotRequired[str]
+    created_at: NotRequired[Time]
+    shares: NotRequired[list[str]]
+    evidence: NotRequired[list[TermBody]]
 
 
 class FingerprintBody(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -128,14 +128,27 @@ class SuspicionBundle:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One account in a campaign."""
+    """One account in a campaign.
+
+    Attributes:
+        exchanges: of the campaign's, as far as they are counted.
+        last_seen: event time of its newest query that is known here.
+        plan: where known.
+        created_at: sign-up; None when unknown.
+        shares: kinds of suspicious groups that it is in, by name.
+        evidence: what speaks for and against its membership: log-odds by term, which sum up to the membership's.
+    """
 
     account_id: str
     joined_at: float
     left_at: float | None
     membership: float
-    exchanges: int | None = None  # of the campaign's, as far as they are counted
+    exchanges: int | None = None
     last_seen: float | None = None
+    plan: str | None = None
+    created_at: float | None = None
+    shares: tuple[str, ...] = ()
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

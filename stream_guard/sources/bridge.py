@@ -66,7 +66,7 @@ class Mapped:
 class Bridge:
     """Maps lines of one source. Keeps nothing between calls.
 
-    Cost: some 50 microseconds a record, and the sketch of its prompt.
+    Cost: 100 to 200 microseconds a record, with the sketch of a short prompt.
     """
 
     def __init__(self, mapping: Mapping, key: bytes, *, hash_accounts: bool = False) -> None:

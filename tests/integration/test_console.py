@@ -77,6 +77,10 @@ MEMBERS = tuple(
         1.0 - number / 400,
         number,
         AT,
+        ("free", "pro", "team")[number % 3],
+        AT - 200 * 86_400.0 if number % 7 == 0 else AT - 86_400.0,
+        ("payment", "template"),
+        {"groups": 0.0, "billing": 1.84, "absent": -0.02, "behaviour": 2.1},
     )
     for number in range(1, 81)
 )
@@ -200,6 +204,18 @@ async def test_the_page_follows_what_happens_and_hostile_text_does_not_run(site:
         return str(page.run("return document.querySelectorAll('img').length"))
 
     assert await asyncio.to_thread(look) == "0"
+
+
+async def test_a_member_says_what_speaks_for_it_and_each_plan_what_would_be_done(site: Site, page: Page) -> None:
+    def look() -> None:
+        page.sign_in(site.campaign, "ann", TOKEN)
+        page.wait_for("slow 21, ask 4 to verify")
+        page.run("document.querySelector('#members ~ form summary').focus()")
+        page.key("\ue007")  # enter opens what is folded
+        page.wait_for("+2.10 behaves like the core, not like everyone else")
+        page.wait_for("Shares with suspicious groups: payment, template.")
+
+    await asyncio.to_thread(look)
 
 
 async def test_the_keyboard_is_enough_to_stop_every_limit(site: Site, page: Page) -> None:

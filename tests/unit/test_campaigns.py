@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -275,3 +276,20 @@ def test_a_campaign_says_what_its_members_share_and_how_much_each_asked() -> Non
     ((kind, value),) = {(one.kind, one.value) for one in found.fingerprints}
     assert (kind, int(value, 16)) == ("payment", 7)
     assert sum(member.exchanges or 0 for member in found.members) == found.exchanges
+
+
+def test_a_members_own_evidence_sums_to_its_membership_and_says_what_it_shares() -> None:
+    everyone = keys("a", 10)
+    by_card = replace(suspicion(7, everyone, kind=Kind.PAYMENT, log_odds=3.6), names={(int(Kind.PLAN), 5): "pro"})
+    by_card.rows["values"][:, Kind.PLAN] = 5
+    by_template = suspicion(3, everyone[:8], log_odds=3.6)
+    (found,) = step(CampaignsStage(POLICY), 0, by_card, by_template)
+    shares = {member.account_id: member.shares for member in found.members}
+    assert shares == {key: ("payment", "template") if key in everyone[:8] else ("payment",) for key in shares}
+    assert everyone[0] in shares
+    for member in found.members:
+        log_odds = math.log(member.membership / (1.0 - member.membership))
+        assert sum(member.evidence.values()) == pytest.approx(log_odds, abs=0.05)  # all of it is rounded
+        assert {"groups", "billing"} <= member.evidence.keys()
+        assert member.plan == "pro"
+        assert member.created_at == START - 3.0 * DAY

@@ -61,3 +61,37 @@ def test_fingerprints_are_shown_by_kind() -> None:
         ("client", ["01"]),
     ]
     assert facts.shared(campaign_object(campaign())) == []
+
+
+def test_the_dry_run_by_plan_spares_who_is_allowed_and_asks_who_is_established() -> None:
+    old, new = AT - 200.0 * 86_400.0, AT - 86_400.0
+    members = (
+        Member("a1", AT, None, 0.9, plan="free", created_at=new),
+        Member("a2", AT, None, 0.9, plan="free", created_at=old),
+        Member("a3", AT, None, 0.9, plan="free", created_at=new),
+        Member("a4", AT, None, 0.9, plan="team", created_at=old),
+        Member("a5", AT, None, 0.9),
+        Member("a6", AT, AT, 0.9, plan="gone"),
+    )
+    made = campaign_object(campaign(members=members))
+    allowed = [{"scope": "account", "id": "a3"}, {"scope": "campaign", "id": "cmp_other"}]
+    found = dossier.by_plan(Decisions(), made, allowed)
+    assert [(one.plan, one.members, one.spared, one.established) for one in found] == [
+        ("free", 3, 1, 1),
+        ("", 1, 0, 0),
+        ("team", 1, 0, 1),
+    ]
+    assert found[0].rungs == ["observe 1", "slow 1, ask 1 to verify", "limit 1, ask 1 to verify"]
+    spared = dossier.by_plan(Decisions(), made, [{"scope": "campaign", "id": "cmp_1"}])
+    assert {text for one in spared for text in one.rungs} == {"observe 0", "slow 0", "limit 0"}
+
+
+def test_a_members_evidence_is_told_in_words_strongest_first() -> None:
+    evidence = {"groups": -0.5, "billing": 2.0, "behaviour": 1.25}
+    (member,) = campaign_object(campaign(members=(Member("a", AT, None, 0.9, evidence=evidence),)))["members"]
+    assert facts.member_terms(member) == [
+        ("billing as the core's", 2.0),
+        ("behaves like the core, not like everyone else", 1.25),
+        ("the suspicious groups it is in", -0.5),
+    ]
+    assert facts.member_terms({"account_id": "a"}) == []

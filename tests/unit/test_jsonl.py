@@ -167,7 +167,10 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
 
 def test_what_members_share_and_did_comes_back() -> None:
     made = campaign(
-        members=(Member("acc_1", AT, None, 0.5, 7, AT + 1.0),),
+        members=(
+            Member("acc_1", AT, None, 0.5, 7, AT + 1.0),
+            Member("acc_2", AT, None, 0.5, plan="pro", created_at=AT, shares=("payment",), evidence={"groups": -0.25}),
+        ),
         fingerprints=(Fingerprint("payment", "0000abcd", AT),),
     )
     found = jsonl.parse_campaign(jsonl.encode_campaign(made))

@@ -209,6 +209,16 @@ class WouldDecide(TypedDict):
     text: str
 
 
+class PlanBody(TypedDict):
+    """What each rung of the ladder would mean for the members of one plan; `plan` is empty where it is unknown."""
+
+    plan: str
+    members: int
+    spared: int
+    established: int
+    rungs: list[str]
+
+
 class DossierBody(CampaignBody):
     """Everything about one campaign; `dry_run` says that decisions are simulated."""
 
@@ -220,4 +230,5 @@ class DossierBody(CampaignBody):
     history: list[HistoryPoint]
     similar: list[SimilarBody]
     would_decide: list[WouldDecide]
+    by_plan: list[PlanBody]
     dry_run: bool

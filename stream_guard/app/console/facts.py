@@ -80,6 +80,20 @@ def members(campaign: Json, page: int) -> tuple[list[Json], int]:
     return ordered[first : first + MEMBERS_A_PAGE], pages
 
 
+TERMS: Final = {
+    "groups": "the suspicious groups it is in",
+    "absent": "groups that the core is in and it is not",
+    "behaviour": "behaves like the core, not like everyone else",
+}
+"""What a member's own evidence says; any other term is a family of fingerprints that it shows as the core does."""
+
+
+def member_terms(member: Json) -> list[tuple[str, float]]:
+    """What speaks for and against one member, in words, strongest first."""
+    terms = sorted(member.get("evidence", ()), key=lambda term: (-abs(term["contribution"]), term["signal"]))
+    return [(TERMS.get(term["signal"], f"{term['signal']} as the core's"), term["contribution"]) for term in terms]
+
+
 def shared(campaign: Json) -> list[tuple[str, list[Json]]]:
     """Fingerprints by kind, the kind with most values first."""
     kinds: dict[str, list[Json]] = {}

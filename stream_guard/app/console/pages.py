@@ -91,6 +91,7 @@ class Pages:
             similar=known.similar, ladder=known.would_decide, dry_run=self._policy.dry_run,
             width=facts.WIDTH, height=facts.HEIGHT,
             notice=notice, switch=await self._switch(session), hours=HOURS, shared=facts.shared(campaign),
+            by_plan=known.by_plan, member_terms=facts.member_terms,
         )  # fmt: skip
 
     async def _switch(self, session: Session) -> Engaged | None:
