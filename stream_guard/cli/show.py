@@ -85,6 +85,10 @@ def show_campaign(campaign: Json) -> None:
                 f"  policy: {one['action']} from {one['min_confidence']:g}: {one['text']}"
                 for one in campaign["would_decide"]
             ),
+            *(
+                f"  plan {one['plan'] or 'unknown'}, {one['members']:,} members: {'; '.join(one['rungs'])}"
+                for one in campaign["by_plan"]
+            ),
             "",
             f"{len(present):,} members now, {len(campaign['members']):,} ever:",
         ]
