@@ -130,7 +130,7 @@ class Runtime(_Group):
     """How often states become durable."""
     max_dirty: Count = 20_000
     """States of one partition that may wait for a checkpoint; past it consumption pauses."""
-    max_accounts: Count = 50_000
+    max_accounts: Count = 25_000
     """Accounts that one partition keeps in memory; who was silent longest waits in Redis and comes back on demand."""
     envelope_records: Count = 2_000
     """Records that are processed at once."""

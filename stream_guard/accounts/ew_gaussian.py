@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from river.base import AnomalyDetector
 
-from stream_guard.accounts.segments import Segments, ew_fold
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,8 +20,7 @@ class EwGaussianTail(AnomalyDetector):
     """Surprise of a feature vector against its own exponentially weighted past.
 
     Keeps River's EWMean and EWVar of every feature and scores the root mean square of the standardised deviations,
-    squashed to [0, 1) by `1 - exp(-z / 3)`. The table of accounts keeps the same recursion as columns and folds it
-    with the same kernel (`ew_fold`).
+    squashed to [0, 1) by `1 - exp(-z / 3)`. The table of accounts keeps the same recursion as columns (`ew_fold`).
 
     Parameters:
         fading_factor: weight of the newest value, as in `river.stats.EWMean`.
@@ -50,17 +47,19 @@ class EwGaussianTail(AnomalyDetector):
 
     def learn_one(self, x: Mapping[Any, float]) -> None:
         """Fold one observation in; values that are not finite are passed over."""
-        for name, value in x.items():
-            if math.isfinite(value):
-                self._fold(name, np.array([value], np.float64))
+        known = {name: value for name, value in x.items() if math.isfinite(value)}
+        self._fold(tuple(known), np.array(list(known.values()), np.float64)[:, None])
 
     def learn_many(self, columns: Mapping[str, Sequence[float] | NDArray[np.float64]]) -> None:
         """Fold a batch in, column by column; the same state as `learn_one` over its rows in order."""
-        for name, values in columns.items():
-            array = np.asarray(values, np.float64)
-            finite = array[np.isfinite(array)]
-            if len(finite):
-                self._fold(name, finite)
+        arrays = {name: np.asarray(values, np.float64) for name, values in columns.items()}
+        if len({len(array) for array in arrays.values()}) == 1:
+            table = np.stack(list(arrays.values()))
+            if np.isfinite(table).all():
+                self._fold(tuple(arrays), table)
+                return
+        for name, array in arrays.items():
+            self._fold((name,), array[np.isfinite(array)][None, :])
 
     def score_one(self, x: Mapping[Any, float]) -> float:
         """Surprise in [0, 1); changes nothing."""
@@ -90,10 +89,18 @@ class EwGaussianTail(AnomalyDetector):
         z = np.sqrt(np.divide(total, used, out=np.zeros(length), where=used > 0))
         return np.asarray(1.0 - np.exp(-z / 3.0))
 
-    def _fold(self, name: str, values: NDArray[np.float64]) -> None:
-        mean, var, count = self._state.get(name, (0.0, 0.0, 0))
-        segments = Segments.from_sorted(np.zeros(len(values), np.int64))
-        new_mean, new_var = ew_fold(
-            np.array([mean]), np.array([var]), np.array([count > 0]), segments, values, self.fading_factor
-        )
-        self._state[name] = (float(new_mean[0]), float(new_var[0]), count + len(values))
+    def _fold(self, names: Sequence[Any], table: NDArray[np.float64]) -> None:
+        """Fold (features, values) in, as `ew_fold` does for accounts: sums run over deviations from the old means."""
+        if not table.size:
+            return
+        states = [self._state.get(name, (0.0, 0.0, 0)) for name in names]
+        mean, var, count = np.array(states).T
+        base = np.where(count > 0, mean, table[:, 0])
+        deviation = table - base[:, None]
+        length = table.shape[1]
+        weight = self.fading_factor * (1.0 - self.fading_factor) ** np.arange(length - 1, -1, -1)
+        first = deviation @ weight
+        second = (deviation * deviation) @ weight + (1.0 - self.fading_factor) ** length * var
+        new_mean, new_var = (base + first).tolist(), np.maximum(second - first * first, 0.0).tolist()
+        for name, one, other, (_, _, seen) in zip(names, new_mean, new_var, states, strict=True):
+            self._state[name] = (one, other, seen + length)

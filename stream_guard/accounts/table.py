@@ -42,32 +42,33 @@ class AccountTable:
 
     def slot(self, key: str) -> int:
         """Slot of `key`; an unknown account gets a fresh one."""
-        known = self.slots.get(key)
-        if known is not None:
-            return known
-        if self._free:
-            slot = self._free.pop()
-            self.keys[slot] = key
-        else:
-            slot = len(self.keys)
-            self.keys.append(key)
-            if slot == len(self.rows):
-                self.rows = np.concatenate((self.rows, np.zeros(slot, ROW)))
-                self.private = np.concatenate((self.private, np.zeros(slot, PRIVATE)))
-        self.slots[key] = slot
-        row = self.rows[slot : slot + 1]
-        row["account"] = account_hash(key)
-        row["created_at"] = row["quota"] = row["status_at"] = np.nan
-        return slot
+        if key not in self.slots:
+            self._add([key])
+        return self.slots[key]
 
     def slots_of(self, keys: Sequence[str]) -> NDArray[np.int64]:
         """Slots of many keys, creating what is new; one dictionary look-up an event."""
         fresh = set(keys).difference(self.slots)
         if fresh:
-            for key in keys:
-                if key in fresh:
-                    self.slot(key)
+            self._add([key for key in dict.fromkeys(keys) if key in fresh])
         return np.fromiter(map(self.slots.__getitem__, keys), np.int64, len(keys))
+
+    def _add(self, keys: Sequence[str]) -> None:
+        """Give unknown accounts fresh slots."""
+        used = len(self.keys)
+        again = [self._free.pop() for _ in range(min(len(self._free), len(keys)))]
+        slots = again + list(range(used, used + len(keys) - len(again)))
+        for slot, key in zip(again, keys, strict=False):
+            self.keys[slot] = key
+        self.keys += keys[len(again) :]
+        if len(self.keys) > len(self.rows):
+            more = max(len(self.rows), len(self.keys) - len(self.rows))
+            self.rows = np.concatenate((self.rows, np.zeros(more, ROW)))
+            self.private = np.concatenate((self.private, np.zeros(more, PRIVATE)))
+        self.slots.update(zip(keys, slots, strict=True))
+        self.rows["account"][slots] = np.fromiter(map(account_hash, keys), np.uint64, len(keys))
+        for name in ("created_at", "quota", "status_at"):
+            self.rows[name][slots] = np.nan
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """Make the slots of some accounts free."""
@@ -89,8 +90,9 @@ class AccountTable:
         keys, packed = [], []
         for key, state in states.items():
             with suppress(StateError, ValueError):  # not text
-                packed.append(_packed(state))
-                keys.append(account_of(key))
+                account, data = account_of(key), _packed(state)
+                keys.append(account)
+                packed.append(data)
         if keys:
             rows, private, good = unpack(packed)
             if not good.all():

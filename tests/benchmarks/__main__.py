@@ -1,12 +1,13 @@
-"""`make bench`: the worker against a bare loop, a replay and a naive detector, all in one run on one machine.
+"""`make bench`: what the engine does in a second, in a byte and in a second of waiting, in one run on one machine.
 
-Starts a Kafka and a Redis of its own on loopback, prints a table and writes `build/bench.json`. Only ratios of one run
-mean anything: rates depend on the machine and on what else it does.
+Starts a Kafka and a Redis of its own on loopback, prints tables, and writes `build/bench.json` and
+`docs/benchmarks.md`. Only ratios of one run mean anything: rates depend on the machine and on what else it does.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import platform
@@ -21,22 +22,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from stream_guard import __version__
+from stream_guard.encode import parse_alert
+from stream_guard.policy import Policy
 from stream_guard.ports import Topic
+from stream_guard.replay import replay
 from tests.benchmarks.contestant import Timing, ask, ask_timing
+from tests.benchmarks.crowd import shapes_of
+from tests.benchmarks.latency import measure_latency
+from tests.benchmarks.many import measure_idle, measure_many
+from tests.benchmarks.report import show, write_page
 from tests.benchmarks.rooms import Rooms
-from tests.benchmarks.traffic import Traffic, keyed, make_traffic, of_busiest
+from tests.benchmarks.shared import cpu_per_million
+from tests.benchmarks.traffic import Traffic, keyed, lines_of, make_traffic, of_busiest
 from tests.benchmarks.worker import PARTITIONS, make_cluster, time_worker
 from tests.support.cluster import ROOT, Cluster
+from tests.support.product import simulate
 from tests.support.servers import KafkaServer, RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
 OUT: Final = ROOT / "build" / "bench.json"
 NAIVE_ACCOUNTS: Final = 40  # growing one forest takes tens of milliseconds
+SHARE_OF_TOP: Final = 0.7  # of the worker's rate, while latency is measured
+SHAPE_LINES: Final = 60_000
+CAMPAIGN: Final = ("demo", "--background-accounts", "60", "--days", "0.5", "--seed", "7")
 BARE, BARE_PROMPTS = "bare loop", "bare loop, prompts"
 WORKER, WORKER_PROMPTS = "worker", "worker, prompts"
 REPLAY, REPLAY_PROMPTS = "replay", "replay, prompts"
@@ -68,8 +80,8 @@ class Bench:
         self.naive_events = 0
         self._clusters = 0
 
-    def run(self) -> tuple[Traffic, Rooms]:
-        """Measure everything; contestants take turns, so that a busy moment of the machine hits all of them."""
+    def run(self) -> Iterator[dict[str, Any]]:
+        """Measure everything, in pieces of the result; contestants take turns, so that a busy moment hits all."""
         options = self.options
         self.say(f"simulating {options.events:,} events")
         traffic = make_traffic(self.directory, options.events, options.accounts, options.scale)
@@ -80,8 +92,57 @@ class Bench:
                 self.naive(traffic.sketched)
                 if number == 0 and not options.quick:
                     self.round(traffic.prompts, BARE_PROMPTS, WORKER_PROMPTS, REPLAY_PROMPTS)
+            yield self.rates(traffic)
+            if not options.quick:
+                yield from self.sizes(traffic)
         self.say("where the pipeline's time goes")
-        return traffic, msgspec.json.decode(ask("rooms", traffic.sketched), type=Rooms)
+        rooms = msgspec.json.decode(ask("rooms", traffic.sketched), type=Rooms)
+        yield {
+            "pipeline_microseconds_per_event": {
+                name: 1e6 * value / rooms.events for name, value in rooms.seconds.items()
+            },
+            "pipeline_dearest_functions": rooms.functions,
+        }
+        if not options.quick:
+            self.say("models, ours and others")
+            archive = [options.nab] if options.nab else []
+            yield {"models": msgspec.json.decode(ask("models", *archive))}
+
+    def sizes(self, traffic: Traffic) -> Iterator[dict[str, Any]]:
+        """Many accounts, silent ones, the way to an alert, and two workers."""
+        options, servers = self.options, (self.kafka.bootstrap, self.redis.url)
+        self.say("processor time of one worker and of two")
+        yield {
+            "cpu_seconds_per_million": {
+                str(workers): cpu_per_million(servers, self.directory, traffic.sketched, workers) for workers in (1, 2)
+            }
+        }
+        head = self.directory / "head.jsonl"
+        head.write_bytes(b"\n".join(itertools.islice(lines_of(traffic.sketched), SHAPE_LINES)) + b"\n")
+        shapes = shapes_of(head)
+        self.say("the way to an alert")
+        top = statistics.median(timing.rate for timing in self.timings[WORKER])
+        campaign = self.directory / "campaign.jsonl"
+        simulate(campaign, *CAMPAIGN)
+        lines = list(lines_of(campaign))
+        latency = measure_latency(
+            servers, self.directory, lines, alerts_of(campaign, self.directory), shapes, SHARE_OF_TOP * top
+        )
+        yield {"alert_latency_p99_seconds": latency.p99, "alert_latency": msgspec.to_builtins(latency)}
+        self.say(f"{options.idle_accounts:,} accounts that fall silent")
+        idle = measure_idle(servers, self.directory, shapes, options.idle_accounts)
+        yield {"bytes_per_idle_account": idle.worker_bytes, "idle_accounts": msgspec.to_builtins(idle)}
+        self.say(f"{options.many_accounts:,} accounts")
+        many = measure_many(servers, self.directory, shapes, options.many_accounts, options.events, self.say)
+        yield {
+            "rate_5m_over_50k": min(
+                many.rates[f"{access} 5m"] / many.rates[f"{access} 50k"] for access in ("uniform", "skewed")
+            ),
+            "redis_bytes_per_account": many.redis_bytes,
+            "recovery_seconds": many.recovery_seconds,
+            "many_accounts": msgspec.to_builtins(many),
+            "stored_bytes_by_queries": shapes.bytes_by_queries(),
+        }
 
     def round(self, file: Path, bare: str, worker: str, replay: str) -> None:
         """The same records through the three of us; the bare loop twice, before and after."""
@@ -125,6 +186,30 @@ class Bench:
         finally:
             cluster.delete_topics()
 
+    def rates(self, traffic: Traffic) -> dict[str, Any]:
+        """Medians of every contestant, and what they read."""
+        rates = {name: statistics.median(item.rate for item in items) for name, items in self.timings.items()}
+        cpu = {name: statistics.median(item.cpu_microseconds for item in items) for name, items in self.timings.items()}
+        present = {ratio: pair for ratio, pair in RATIOS.items() if all(name in rates for name in pair)}
+        return {
+            **{ratio: rates[above] / rates[below] for ratio, (above, below) in present.items()},
+            "events_per_second": rates,
+            "cpu_microseconds_per_event": cpu,
+            "cpu_ratios": {ratio: cpu[below] / cpu[above] for ratio, (above, below) in present.items()},
+            "runs": {name: [item.rate for item in items] for name, items in self.timings.items()},
+            "accounts_stage_events_per_second": self.accounts_stage_rates,
+            "records": {
+                "events": traffic.events,
+                "accounts": traffic.accounts,
+                "event_seconds": traffic.seconds,
+                "events_per_event_second": traffic.events / traffic.seconds,
+                "bytes_sketched": traffic.bytes_sketched,
+                "bytes_prompts": traffic.bytes_prompts,
+                "naive_events": self.naive_events,
+                "naive_accounts": NAIVE_ACCOUNTS,
+            },
+        }
+
     def note(self, name: str, timing: Timing) -> None:
         """Keep a timing."""
         self.timings[name].append(timing)
@@ -166,66 +251,11 @@ def machine() -> dict[str, Any]:
     }
 
 
-def result(bench: Bench, traffic: Traffic, rooms: Rooms, described: Mapping[str, Any]) -> dict[str, Any]:
-    """What `build/bench.json` holds."""
-    rates = {name: statistics.median(item.rate for item in items) for name, items in bench.timings.items()}
-    cpu = {name: statistics.median(item.cpu_microseconds for item in items) for name, items in bench.timings.items()}
-    ratios = {
-        ratio: rates[above] / rates[below]
-        for ratio, (above, below) in RATIOS.items()
-        if above in rates and below in rates
-    }
-    return {
-        **ratios,
-        "events_per_second": rates,
-        "cpu_microseconds_per_event": cpu,
-        "runs": {name: [item.rate for item in items] for name, items in bench.timings.items()},
-        "accounts_stage_events_per_second": bench.accounts_stage_rates,
-        "pipeline_microseconds_per_event": {name: 1e6 * value / rooms.events for name, value in rooms.seconds.items()},
-        "pipeline_dearest_functions": rooms.functions,
-        "records": {
-            "events": traffic.events,
-            "accounts": traffic.accounts,
-            "event_seconds": traffic.seconds,
-            "events_per_event_second": traffic.events / traffic.seconds,
-            "bytes_sketched": traffic.bytes_sketched,
-            "bytes_prompts": traffic.bytes_prompts,
-            "naive_events": bench.naive_events,
-            "naive_accounts": NAIVE_ACCOUNTS,
-        },
-        "version": __version__,
-        "machine": dict(described),
-    }
-
-
-def show(console: Console, found: Mapping[str, Any]) -> None:
-    """Print the tables."""
-    records = found["records"]
-    console.print(
-        f"\n{records['events']:,} events of {records['accounts']:,} accounts, "
-        f"{records['events_per_event_second']:,.0f} an event-time second, {records['bytes_sketched']:.0f} bytes each "
-        f"with a sketch, {records['bytes_prompts']:.0f} with a prompt; naive: {records['naive_events']:,} events of "
-        f"{records['naive_accounts']} accounts\n{found['machine']}",
-        highlight=False,
-    )
-    table = Table("contestant", "events/s (median)", "runs", "processor µs/event")
-    for name, rate in found["events_per_second"].items():
-        runs = " ".join(f"{run:,.0f}" for run in found["runs"][name])
-        table.add_row(name, f"{rate:,.0f}", runs, f"{found['cpu_microseconds_per_event'][name]:.1f}")
-    console.print(table)
-    table = Table("ratio", "value")
-    for name in RATIOS:
-        if name in found:
-            table.add_row(name, f"{found[name]:.3f}")
-    console.print(table)
-    table = Table("room of the pipeline", "processor µs/event", title="no Kafka, no Redis, one process")
-    for room, cost in found["pipeline_microseconds_per_event"].items():
-        table.add_row(room, f"{cost:.1f}")
-    console.print(table)
-    table = Table("dearest functions", "own µs/event", title="under cProfile: frequent calls look dearer")
-    for name, cost in found["pipeline_dearest_functions"]:
-        table.add_row(name, f"{cost:.1f}")
-    console.print(table)
+def alerts_of(file: Path, directory: Path) -> list[float]:
+    """Event times of the alerts that a replay of the file gives."""
+    out = directory / "campaign"
+    replay([file], out, policy=Policy(), latest_ts=time.time() + 300.0)
+    return [parse_alert(line).at for line in lines_of(out / "alerts.jsonl")]
 
 
 def main() -> int:
@@ -233,23 +263,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.benchmarks", description=__doc__)
     parser.add_argument("--events", type=int, default=250_000)
     parser.add_argument("--naive-events", type=int, default=20_000)
-    parser.add_argument("--accounts", type=int, default=6_000, help="honest accounts of the simulation")
+    parser.add_argument("--accounts", type=int, default=24_000, help="honest accounts of the simulation")
     parser.add_argument("--scale", type=float, default=100.0, help="how busy they are; 1 = as in life")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="leave the records with prompts out")
+    parser.add_argument("--idle-accounts", type=int, default=1_000_000, help="that come once and fall silent")
+    parser.add_argument("--many-accounts", type=int, default=5_000_000, help="of the large population")
+    parser.add_argument("--nab", help="archive of the Numenta benchmark, for the comparison of models")
+    parser.add_argument("--quick", action="store_true", help="only rates, of records with sketches; no page")
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic's leaders refuse at first
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs beside is stopped too
     console, started = Console(width=None if sys.stdout.isatty() else 120), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="stream-guard-bench-") as directory:
-        described = machine()
-        bench = Bench(options, Path(directory), console)
-        traffic, rooms = bench.run()
-    found = result(bench, traffic, rooms, described) | {"run_seconds": round(time.monotonic() - started)}
+    found: dict[str, Any] = {"version": __version__, "machine": machine()}
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    with tempfile.TemporaryDirectory(prefix="stream-guard-bench-") as directory:
+        for piece in Bench(options, Path(directory), console).run():
+            found |= piece | {"run_seconds": round(time.monotonic() - started)}
+            OUT.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")  # what is known so far
     show(console, found)
     console.print(f"{OUT.relative_to(ROOT)} written after {found['run_seconds']} s", highlight=False)
+    if not options.quick:
+        write_page(found)
     return 0
 
 

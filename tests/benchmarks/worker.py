@@ -57,7 +57,7 @@ def make_cluster(bootstrap: str, redis_url: str, directory: Path) -> tuple[Clust
             "STREAM_GUARD_PARTITIONS__QUERIES": str(PARTITIONS),
             "STREAM_GUARD_RUNTIME__CHECKPOINT_SECONDS": "1.0",
             "STREAM_GUARD_RUNTIME__ENVELOPE_RECORDS": "2000",
-            "STREAM_GUARD_RUNTIME__MAX_ACCOUNTS": "50000",
+            "STREAM_GUARD_RUNTIME__MAX_ACCOUNTS": "25000",
             "STREAM_GUARD_REDIS__TIMEOUT_SECONDS": "3",
             "STREAM_GUARD_WEB__PORT": str(port),
         },

@@ -1,0 +1,154 @@
+"""Accounts by the million: the rate at five million against fifty thousand, their bytes, and a start after SIGKILL."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import redis
+
+from stream_guard.ports import Topic
+from tests.benchmarks.crowd import Shapes, chosen, produce, records_of, store
+from tests.benchmarks.worker import LAG, make_cluster, ready, scrape, time_worker
+from tests.support.product import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.cluster import Cluster
+
+FEW: Final = 50_000
+PAUSE_SECONDS: Final = 3_600.0  # of event time between the states and the first query, and between two runs
+BACKLOG: Final = 20_000  # queries that arrive while nobody reads
+LAG_OF_QUERIES: Final = LAG % Topic.QUERIES.value
+RSS: Final = "stream_guard_process_resident_memory_bytes"
+IDLE_DAYS: Final = 4.0  # longer than a cluster remembers an account that is silent
+
+
+class Many(msgspec.Struct, frozen=True):
+    """What was measured.
+
+    Attributes:
+        accounts: how many there are in the large population.
+        rates: queries a second by population and access.
+        redis_bytes: of one stored account, simulated ones of all ages mixed.
+        worker_bytes: resident memory of the worker at the end of the large population's runs.
+        recovery_seconds: from the start of a process after SIGKILL to everything read that waited.
+        backlog: queries that waited.
+    """
+
+    accounts: int
+    rates: dict[str, float]
+    redis_bytes: float
+    worker_bytes: float
+    recovery_seconds: float
+    backlog: int
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """Accounts that came once and fell silent: bytes for each, in the worker and in Redis."""
+
+    accounts: int
+    worker_bytes: float
+    redis_bytes: float
+    worker_bytes_while_active: float
+
+
+def measure_many(  # noqa: PLR0917 # one call, in one place
+    servers: tuple[str, str], directory: Path, shapes: Shapes, accounts: int, events: int, say: Callable[[str], None]
+) -> Many:
+    """Both populations, uniform and skewed; then a kill."""
+    client = redis.Redis.from_url(servers[1])
+    client.config_set("appendonly", "no")  # or rewriting its file would fall into one of the runs
+    rates: dict[str, float] = {}
+    redis_bytes = worker_bytes = recovery = 0.0
+    for name, population in (("50k", FEW), ("5m", accounts)):
+        cluster, port = make_cluster(*servers, directory / f"many-{name}")
+        try:
+            redis_bytes = store(cluster, client, shapes, population)
+            say(f"  {population:,} accounts in Redis, {redis_bytes:.0f} bytes each")
+            since = shapes.until
+            for access in ("uniform", "skewed"):
+                since += PAUSE_SECONDS
+                numbers = chosen(population, events, skewed=access == "skewed").tolist()
+                produce(cluster, records_of(shapes, numbers, since, access))
+                timing, _, _ = time_worker(cluster, port, events)
+                rates[f"{access} {name}"] = timing.rate
+                worker_bytes, _ = _bytes(client, port)
+                say(f"  {access} access: {timing.rate:,.0f}/s, worker {worker_bytes / 1e6:,.0f} MB")
+                cluster.stop()
+                since += events / 400.0
+            if population == accounts:
+                recovery = _recover(cluster, port, shapes, accounts, since + PAUSE_SECONDS)
+                say(f"  caught up {recovery:.1f} s after the start that followed SIGKILL")
+        finally:
+            cluster.stop()
+            cluster.delete_topics()
+            client.flushall()
+    client.close()
+    return Many(accounts, rates, redis_bytes, worker_bytes, recovery, BACKLOG)
+
+
+def _recover(cluster: Cluster, port: int, shapes: Shapes, accounts: int, since: float) -> float:
+    """Kill a worker at work; seconds until the next one has read all that came before and after."""
+    worker = cluster.start_worker()
+    produce(cluster, records_of(shapes, chosen(accounts, BACKLOG, skewed=False, seed=1).tolist(), since, "before"))
+    cluster.wait_for_progress(1.0, 120.0)
+    worker.kill()
+    worker.wait()
+    cluster.workers.clear()
+    produce(
+        cluster, records_of(shapes, chosen(accounts, BACKLOG, skewed=False, seed=2).tolist(), since + 60.0, "after")
+    )
+    started = time.monotonic()
+    cluster.start_worker()
+    while True:
+        sample = scrape(port)
+        if sample is not None and ready(port) and LAG_OF_QUERIES in sample.values and not any(sample.work[1:]):
+            return time.monotonic() - started
+        if time.monotonic() - started > 300.0:
+            raise RuntimeError(f"not caught up:\n{cluster.logs()}")
+        time.sleep(0.1)
+
+
+def measure_idle(servers: tuple[str, str], directory: Path, shapes: Shapes, accounts: int) -> Idle:
+    """Let accounts come once, then let days pass; bytes above what the worker takes with few accounts."""
+    client = redis.Redis.from_url(servers[1])
+    cluster, port = make_cluster(*servers, directory / "idle")
+    try:
+        cluster.start_worker()
+        since, few = shapes.until, 20_000
+        since = _feed(cluster, shapes, list(range(few)), since, "few")
+        worker_before, redis_before = _bytes(client, port)
+        since = _feed(cluster, shapes, list(range(few, few + accounts)), since, "many")
+        active, _ = _bytes(client, port)
+        since += IDLE_DAYS * 86_400.0
+        _feed(cluster, shapes, list(range(few)), since, "later")
+        worker_after, redis_after = _bytes(client, port)
+    finally:
+        cluster.stop()
+        cluster.delete_topics()
+        client.flushall()
+        client.close()
+    return Idle(
+        accounts,
+        (worker_after - worker_before) / accounts,
+        (redis_after - redis_before) / accounts,
+        (active - worker_before) / accounts,
+    )
+
+
+def _feed(cluster: Cluster, shapes: Shapes, numbers: list[int], since: float, tag: str) -> float:
+    """One query of each account, and the worker's time to take them in; where event time is then."""
+    produce(cluster, records_of(shapes, numbers, since, tag))
+    cluster.wait_until_drained(300.0, STAGES)
+    return since + len(numbers) / 400.0 + 60.0
+
+
+def _bytes(client: redis.Redis, port: int) -> tuple[float, float]:
+    sample = scrape(port)
+    if sample is None:
+        raise RuntimeError("the worker does not answer")
+    return sample.values[RSS], float(client.info("memory")["used_memory"])
