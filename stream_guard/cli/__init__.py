@@ -26,7 +26,7 @@ _COMMANDS: Final = {
     "worker": ("worker", "Run the worker."),
     "gateway": ("gateway", "Answer Envoy from the decisions in force."),
     "notify": ("notify", "Tell people about alerts, apart from the workers."),
-    "console": ("console", "Serve the web console, apart from the workers."),
+    "console": ("console", "Serve web console and HTTP API, apart from the workers."),
     "tail": ("tail", "Bring the records of other programs to Kafka, from a file or a pipe."),
     "topics": ("topics", "Create what topics are missing and verify the rest."),
     "check": ("check", "Validate the configuration and reach every service."),

@@ -9,7 +9,7 @@ import click
 
 @click.command()
 def console() -> None:
-    """Serve the web console on STREAM_GUARD_WEB__HOST and __PORT; see docs/console.md.
+    """Serve web console and HTTP API on STREAM_GUARD_WEB__HOST and __PORT; see docs/console.md.
 
     Workers do this by themselves; a console of its own goes on while they restart.
     """

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
+from stream_guard import settings
 from stream_guard.adapters.prometheus import Metrics
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KillSwitch
 from stream_guard.adapters.redis_decision_log import log_key
 from stream_guard.adapters.redis_registry import RedisRegistry
+from stream_guard.app import decision_stream
 from stream_guard.app.access import AccessToken
 from stream_guard.app.api import stream
 from stream_guard.app.health import HealthState
@@ -25,9 +30,9 @@ from stream_guard.app.operations import Operations
 from stream_guard.app.web import make_web
 from stream_guard.ports import Output
 from stream_guard.records import DecisionStatus
-from stream_guard.settings import RedisServer
 from tests.support.made import AT, decision
 from tests.support.operators import FakeSender
+from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from stream_guard.records import Json
+    from tests.support.servers import RedisServer
 
 URL = "/api/v1/decisions/stream"
 OPERATE = "operator-operator"
@@ -116,7 +122,13 @@ class Bench:
 
 @pytest.fixture
 async def bench(redis_url: str) -> AsyncIterator[Bench]:
-    client = connect(RedisServer(url=redis_url))
+    async with bench_on(redis_url) as made:
+        yield made
+
+
+@asynccontextmanager
+async def bench_on(redis_url: str) -> AsyncIterator[Bench]:
+    client = connect(settings.RedisServer(url=redis_url))
     await KillSwitch(client).disengage()
     operations = Operations(RedisRegistry(client), KillSwitch(client), FakeSender(), lambda: AT)
     tokens = (AccessToken("desk", "operate", OPERATE),)
@@ -292,13 +304,50 @@ async def test_a_stream_wants_a_token_that_may_see_the_tenant(bench: Bench) -> N
 
 
 async def test_without_redis_the_answer_is_503() -> None:
-    client = connect(RedisServer(url="redis://127.0.0.1:1/0", timeout_seconds=0.5))
+    client = connect(settings.RedisServer(url="redis://127.0.0.1:1/0", timeout_seconds=0.5))
     operations = Operations(RedisRegistry(client), KillSwitch(client), FakeSender(), lambda: AT)
     tokens = (AccessToken("desk", "operate", OPERATE),)
     async with TestClient(TestServer(make_web(HealthState(), Metrics(), operations, tokens))) as http:
         answer = await http.get(URL, headers={"Authorization": f"Bearer {OPERATE}"})
         assert (answer.status, answer.content_type) == (503, "application/json")
     await client.aclose()
+
+
+async def test_when_redis_goes_so_does_the_stream_and_the_position_is_good_afterwards(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision_stream, "POLL_SECONDS", 0.05)
+    async with bench_on(own_redis.url) as bench:
+        await bench.decide(("d1", ACTIVE, 0.0))
+        async with bench.reading() as reader:
+            last = (await reader.until("synced"))[-1]
+            await asyncio.to_thread(own_redis.stop)
+            with pytest.raises(EOFError):
+                await reader.until("never")
+        await asyncio.to_thread(own_redis.start)
+        await bench.decide(("d1", RELEASED, 1.0))
+        async with bench.reading(last.position) as reader:
+            assert (await reader.decisions(1))[0].outline == ("d1", "released")
+
+
+async def test_an_open_stream_does_not_keep_a_server_from_ending(redis_url: str) -> None:
+    port = free_port()
+    environment = {**os.environ, "REDIS_URL": redis_url, "STREAM_GUARD_WEB__PORT": str(port)}
+    command = [sys.executable, "-m", "stream_guard.cli", "console"]
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    while b"web server listens" not in await asyncio.wait_for(process.stderr.readline(), 30.0):
+        pass
+    async with ClientSession() as http, http.get(f"http://127.0.0.1:{port}{URL}") as response:
+        await Reader(response).until("kill_switch")
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 10.0) == 0
+
+
+async def test_a_stream_has_no_head(bench: Bench) -> None:
+    headers = {"Authorization": f"Bearer {OPERATE}"}
+    assert (await bench.http.head(URL, headers=headers)).status == 405
+    assert (await bench.http.head("/api/v1/decisions", headers=headers)).status == 200
 
 
 def position_of(event: Seen) -> tuple[int, int]:

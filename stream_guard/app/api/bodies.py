@@ -40,13 +40,13 @@ class Nothing(Struct, frozen=True):
 class Which(Struct, frozen=True):
     """Of which tenant; where none is named, the token's own, else `default`."""
 
-    tenant: Name | UnsetType = UNSET
+    tenant: Annotated[Name, Meta(description="The token's own where none is named, else `default`")] | UnsetType = UNSET
 
 
 class Some(Which, frozen=True):
     """Of which tenant, and how many."""
 
-    limit: Annotated[int, Meta(ge=1, le=MAX_LIST)] = 100
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIST, description="How many at most")] = 100
 
 
 class Act(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 def add_api(application: web.Application, operations: Operations, policy: DecisionPolicy) -> None:
     """Add the routes and `/openapi.json`, which tells nothing about anybody and is open."""
     for route in ROUTES:
-        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+        ends = route.media != MEDIA  # a stream does not, so its headers cannot be asked for alone
+        for method in ("GET", "HEAD") if route.method == "GET" and ends else (route.method,):
             application.router.add_route(method, V1 + route.path, route.serve(operations, policy))
     application[STREAMS] = Streams()
+    application.on_shutdown.append(application[STREAMS].end)
     description = describe(ROUTES)
 
     async def openapi(_: web.Request) -> web.Response:

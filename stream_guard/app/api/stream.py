@@ -39,7 +39,12 @@ class Streams:
 
     def __init__(self) -> None:
         self.count = 0
+        self.ending = False
         self.turn = asyncio.Semaphore(_AT_A_TIME)
+
+    async def end(self, _: web.Application) -> None:
+        """The server stops and does not want to wait for them."""
+        self.ending = True
 
 
 STREAMS: Final = web.AppKey("streams", Streams)
@@ -72,7 +77,8 @@ async def _write(request: web.Request, response: web.StreamResponse, events: Asy
     written = time.monotonic()
     try:
         async for event in events:
-            if request.transport is None or request.transport.is_closing():
+            gone = request.transport is None or request.transport.is_closing()
+            if gone or request.app[STREAMS].ending:
                 return
             now = time.monotonic()
             if event is not IDLE or now - written >= ALIVE_SECONDS:
