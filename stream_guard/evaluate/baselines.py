@@ -6,8 +6,9 @@
 * `shared_value`: any TLS fingerprint or address block (IPv4 /24) that accounts share is one cluster; large ones count.
 
 Each gives every account one number. Its threshold is chosen with the truth in hand, as low as it may be while no more
-honest accounts are flagged than the product acted on in the same trial; that favours the baselines. An account's
-exchanges count as leaked until the account itself is flagged.
+honest accounts are flagged than the product acted on in the same trial; that favours the baselines. Beside it stands
+what they would reach if they might flag one honest account in a thousand. An account's exchanges count as leaked until
+the account itself is flagged.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 HOUR: Final = 3_600
 _FEATURES: Final = ("requests", "minutes", "tokens_in", "tokens_out", "tools", "errors")
+_GENEROUS: Final = 1_000  # honest accounts for each that may be flagged
 _WINDOW_ROWS: Final = 1_000
 _STEPS: Final = sorted({int(1.1**power) for power in range(1, 150)})  # sizes at which a cluster's growth is timed
 
@@ -115,7 +117,11 @@ class Baselines:
         """
         self._close()
         found = {"half_space_trees": self._trees, "rate_limit": self._rates, "shared_value": self._shared()}
-        return {"honest_budget": budget} | {name: self._score(levels, budget) for name, levels in found.items()}
+        generous = len(self._accounts - self._hostile) // _GENEROUS
+        return {"honest_budget": budget} | {
+            name: self._score(levels, budget) | {"one_in_a_thousand": self._score(levels, generous)}
+            for name, levels in found.items()
+        }
 
     def _close(self) -> None:
         """An hour is over: score each of its rows, then learn it."""

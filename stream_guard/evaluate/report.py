@@ -31,7 +31,8 @@ METHOD: Final = {
     "acted_on": "reached by an active decision beyond observe; dry-run decisions count",
     "clear": "no decision beyond observe, no alert above info, no alert with verdict extraction_campaign",
     "baselines": "thresholds set with the truth in hand, so that at most as many honest accounts are flagged as the "
-    "product acted on in the same trial; an account leaks until it is flagged itself",
+    "product acted on in the same trial; an account leaks until it is flagged itself. one_in_a_thousand: the same "
+    "where one honest account in a thousand may be flagged",
     "intervals": "over seeds, whose values are independent; a seed's value is the mean over its attacks. Medians: the "
     "distribution-free interval between order statistics (Thompson 1936), the whole range where seeds are too few, "
     "with the confidence that it has. Rates (seeds in which every attack was found; honest accounts acted on, of those "

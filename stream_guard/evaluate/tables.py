@@ -20,7 +20,16 @@ ATTACKS: Final = (
     "trial", "attack", "found after", "leaked", "of file", "of plan", "P/R then", "P/R end", "ids", "pages", "verdict",
 )  # fmt: skip
 HONEST: Final = ("trial", "honest accounts", "acted on", "worst", "taken for", "clear")
-BASELINES: Final = ("trial", "baseline", "leaked", "of file", "recall", "honest flagged", "threshold")
+BASELINES: Final = (
+    "trial",
+    "baseline",
+    "leaked",
+    "of file",
+    "recall",
+    "honest flagged",
+    "threshold",
+    "of file at 1/1,000",
+)
 OVER_SEEDS: Final = (
     "scenario", "seeds", "found", "hours to alert", "leaked of file", "of plan", "precision end", "recall end",
     "acted on/M",
@@ -182,6 +191,7 @@ def _baseline_row(name: str, found: Json) -> tuple[str, ...]:
         _number(found["recall"], 2),
         str(found["honest_flagged"]),
         f"{found['threshold']:g}",
+        _percent(found.get("one_in_a_thousand", {}).get("leaked_share")),
     )
 
 

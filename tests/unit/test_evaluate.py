@@ -133,6 +133,19 @@ def test_baselines_keep_to_their_budget() -> None:
     assert found["shared_value"]["honest_flagged"] == 0
     assert found["half_space_trees"]["honest_flagged"] == 0
     assert baselines.score(3)["rate_limit"]["honest_flagged"] <= 3
+    assert found["rate_limit"]["one_in_a_thousand"]["honest_flagged"] == 0  # seven honest accounts allow none
+
+
+def test_more_honest_accounts_may_be_flagged_at_one_in_a_thousand() -> None:
+    baselines = Baselines(made_truth())
+    for number in range(2_000):
+        for _ in range(1 + number % 50):
+            baselines.add(f"a{number}", START + number, {})
+    for number in range(31):
+        baselines.add(HOSTILE[0], START + 3_000 + number, {})
+    found = baselines.score(0)["rate_limit"]
+    assert (found["hostile_flagged"], found["one_in_a_thousand"]["honest_flagged"]) == (0, 0)  # forty honest ones tie
+    assert baselines.score(800)["rate_limit"]["hostile_flagged"] == 1
 
 
 def test_a_run_writes_the_same_report_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
