@@ -10,6 +10,7 @@ import numpy as np
 from stream_guard.clusters.accounts_alone import AccountJudge
 from stream_guard.clusters.forest import GroupForest
 from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of, owner_of
+from stream_guard.clusters.own_models import OwnModels, model_shares
 from stream_guard.clusters.own_past import OwnPast
 from stream_guard.clusters.population import Population
 from stream_guard.clusters.resale import explained_by_resale, looks_resold, worth_a_report
@@ -74,6 +75,7 @@ class TenantJudge:
         self.signals = tuple(signal.clone() for signal in SIGNALS)
         self.forest = GroupForest()
         self.own_past = OwnPast()
+        self.own_models = OwnModels()
         self.population: Population | None = None
         self.suspected: frozenset[int] = frozenset()
         self._tenant = tenant
@@ -105,7 +107,9 @@ class TenantJudge:
             self.population = Population.of(rows[honest] if honest.sum() >= 100 else rows)
         groups = form_groups(rows, limits.min_members, self._partition, self._partitions)
         if turn % _TURNS == 0:
-            self.own_past.forget(set(groups.fingerprint.tolist()))
+            alive = set(groups.fingerprint.tolist())
+            self.own_past.forget(alive)
+            self.own_models.forget(alive)
         groups = self._due(groups, rows["last_ts"] >= since)
         found = self._alone.judge(
             self._tenant, rows, crowd.key_of, now, self._partition, self._partitions, crowd.classes
@@ -142,7 +146,12 @@ class TenantJudge:
         """Every statistic of every group, and the groups' queries an hour."""
         columns = {signal.name: signal.measure(view) for signal in self.signals if signal.measure is not None}
         per_hour = view.total(view.per_hour) * groups.size / np.minimum(groups.size, SAMPLE_MEMBERS)
-        columns["growth"] = self.own_past.score(groups.fingerprint.tolist(), per_hour)
+        fingerprints = groups.fingerprint.tolist()
+        columns["growth"] = self.own_past.score(fingerprints, per_hour)
+        of, models = view.spread(np.arange(len(view))), view.values(Kind.MODEL)
+        shares, known = model_shares(of, models, len(view))
+        everyone = view.population.shares(Kind.MODEL)
+        columns["model_pivot"] = self.own_models.score(fingerprints, shares, known, everyone, view.now)
         return columns, per_hour
 
     def _learn(  # noqa: PLR0913, PLR0917 - private; everything that the one caller has at hand

@@ -116,6 +116,12 @@ class Population:
         seen = _look_up(found, count.astype(np.float64), value, 0.0)
         return np.asarray(np.maximum(seen, 0.5) / max(self.accounts, 1))
 
+    def shares(self, kind: Kind) -> dict[int, float]:
+        """Each value of a kind, with its share of the accounts that show one."""
+        values, count = self._values[kind]
+        total = max(int(count.sum()), 1)
+        return {value: number / total for value, number in zip(values.tolist(), count.tolist(), strict=True)}
+
     def language_surprise(self, rows: NDArray[np.void]) -> Floats:
         """Minus ln p(language | country) of each row; NaN where either is unknown or the country is new here."""
         country, language = rows["values"][:, Kind.COUNTRY], rows["values"][:, Kind.LANGUAGE]

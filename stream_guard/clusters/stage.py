@@ -127,6 +127,7 @@ class ClustersStage:
                         "signals": {signal.name: signal.dump() for signal in models.signals},
                         "forest": models.forest.dump(),
                         "own_past": models.own_past.dump(),
+                        "own_models": models.own_models.dump(),
                         "suspected": sorted(models.suspected),
                     }
                     for tenant, models in self._tenants.items()
@@ -155,6 +156,7 @@ class ClustersStage:
                 signal.load(stored.signals.get(signal.name, []))
             models.forest.load(stored.forest)
             models.own_past.load(stored.own_past)
+            models.own_models.load(stored.own_models)
             models.suspected = frozenset(stored.suspected)
 
     def dump_population(self, tenant: str) -> bytes:
@@ -186,6 +188,7 @@ class _StoredTenant(msgspec.Struct):
     forest: list[list[float]]
     own_past: dict[int, tuple[float, float, int]]
     suspected: list[int]
+    own_models: dict[int, tuple[float, float, dict[int, float]]] = {}
 
 
 class _StoredModels(msgspec.Struct):

@@ -1,6 +1,7 @@
 """The group against its own past, and against the population of groups.
 
-Both columns are kept by the stage, because they need state a group: see `clusters.own_past` and `clusters.forest`.
+These columns are kept by the judge, because they need state a group: see `clusters.own_past`, `clusters.own_models` and
+`clusters.forest`.
 """
 
 from __future__ import annotations
@@ -20,4 +21,12 @@ RARITY = Signal(
     attack=1.0,
     gain=0.6,
     text="half-space trees find the group as a whole rarer ({observed:.2f}) than others ({expected:.2f})",
+)
+MODEL_PIVOT = Signal(
+    "model_pivot",
+    honest=0.12,
+    attack=0.35,
+    gain=0.8,
+    text="{observed:.0%} of the choice of models moved within a day beyond everyone's own move, at most {expected:.0%} "
+    "elsewhere",
 )
