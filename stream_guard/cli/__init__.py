@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,9 @@ _COMMANDS: Final = {
     "sketch": ("sketch", "Turn prompts into sketches, for gateways."),
     "completion": ("completion", "Print what a shell needs to complete commands."),
 }
+# The detector multiplies small matrices thousands of times: a second BLAS thread mostly waits, and where the cores are
+# shared it waits a hundred times as long as the product takes. Read once, when NumPy is first imported.
+_ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 _EPILOG: Final = """\
 \b
 Completion of commands and options in the shell:
@@ -100,6 +104,8 @@ def cli(context: click.Context, *, debug: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
     flags = Flags()
     return exit_code(
         lambda: cli.main(args=arguments, prog_name=_PROGRAM, standalone_mode=False, obj=flags), flags, _PROGRAM

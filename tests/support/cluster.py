@@ -116,7 +116,8 @@ class Cluster:
         return len(sent)
 
     def start_worker(self) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, **self.values, "PYTHONPATH": str(ROOT)}
+        threads = {"OPENBLAS_NUM_THREADS": "1"}  # as the command sets it
+        environment = {**os.environ, **threads, **self.values, "PYTHONPATH": str(ROOT)}
         with (self.directory / f"worker-{len(self.workers)}.log").open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", self.module], env=environment, stdout=out, stderr=subprocess.STDOUT

@@ -138,3 +138,14 @@ def test_a_redis_that_is_away_is_one_line() -> None:
     assert done.returncode == 1
     assert "127.0.0.1:1" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("2", "2")])
+def test_matrices_use_one_thread_unless_the_operator_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, used: str
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", given or "")
+    if given is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    assert cli.main(["--version"]) == 0
+    assert os.environ["OPENBLAS_NUM_THREADS"] == used
