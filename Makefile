@@ -25,7 +25,7 @@ demo: $(STAMP) ## Show a campaign being found: broker, Redis, worker and traffic
 	@$(BIN)/stream-guard demo $(DEMO_FLAGS)
 
 test: services check ## Run every check and test; installs a JDK, Redis and Prometheus' tools where missing
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_FLAGS)
+	@OPENBLAS_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 check: lint types layers ## Run the static checks only
 
