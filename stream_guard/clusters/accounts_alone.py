@@ -130,7 +130,7 @@ class AccountJudge:
         self,
         tenant: str,
         rows: NDArray[np.void],
-        key_of: Callable[[int], str],
+        keys_of: Callable[[NDArray[np.int64]], list[str]],
         now: float,
         partition: int,
         partitions: int,
@@ -163,7 +163,7 @@ class AccountJudge:
                     log_odds=float(sum(term.contribution for term in evidence)),
                     evidence=tuple(evidence),
                     rows=rows[index : index + 1],
-                    keys=[key_of(index)],
+                    keys=keys_of(np.array([index])),
                     anchors=(),
                     names={},
                 )

@@ -56,14 +56,14 @@ class Crowd:
     Attributes:
         rows: their rows, ascending by account hash.
         suspect: which of them stood behind a suspicion at the last evaluation.
-        key_of: account key of a row.
+        keys_of: account keys of some rows.
         names: readable text of (kind, value).
         classes: hashes of the class names that signals ask for.
     """
 
     rows: NDArray[np.void]
     suspect: NDArray[np.bool_]
-    key_of: Callable[[int], str]
+    keys_of: Callable[[NDArray[np.int64]], list[str]]
     names: Mapping[tuple[int, int], str]
     classes: Mapping[str, NDArray[np.uint32]]
 
@@ -112,7 +112,7 @@ class TenantJudge:
             self.own_models.forget(alive)
         groups = self._due(groups, rows["last_ts"] >= since)
         found = self._alone.judge(
-            self._tenant, rows, crowd.key_of, now, self._partition, self._partitions, crowd.classes
+            self._tenant, rows, crowd.keys_of, now, self._partition, self._partitions, crowd.classes
         )
         alone = [suspicion.value for suspicion in found]
         lonely = np.flatnonzero(np.isin(rows["account"] & np.uint64(0xFFFFFFFF), alone))
@@ -268,7 +268,7 @@ class TenantJudge:
             log_odds=float(sum(term.contribution for term in evidence)),
             evidence=evidence,
             rows=crowd.rows[members],
-            keys=[crowd.key_of(member) for member in members.tolist()],
+            keys=crowd.keys_of(members),
             anchors=tuple(anchors),
             names={named: crowd.names[named] for named in (*shown_by_most, *plans) if named in crowd.names},
             resold=resold,

@@ -83,8 +83,8 @@ class ClustersStage:
             rows = live[slots]
             per_hour = rows["rate_1h"] * np.exp(-(now - rows["last_ts"]) / 3_600.0)
             traffic[tenant] = (len(rows), float(per_hour.sum()))
-            key_of = partial(_key_at, self.store.keys, slots)
-            crowd = Crowd(rows, self.store.suspect[slots], key_of, self.names, self._classes)
+            keys_of = partial(_keys_at, self.store.keys, slots)
+            crowd = Crowd(rows, self.store.suspect[slots], keys_of, self.names, self._classes)
             turn = int(self.evaluated_at // self._policy.epochs.evaluate_seconds)
             found, members, counted = self._judge_of(tenant).judge(crowd, now, since, turn)
             if counted:
@@ -179,8 +179,8 @@ class ClustersStage:
             raise StateError("population: not readable") from error
 
 
-def _key_at(keys: Sequence[str], slots: NDArray[np.int64], index: int) -> str:
-    return keys[int(slots[index])]
+def _keys_at(keys: Sequence[str], slots: NDArray[np.int64], rows: NDArray[np.int64]) -> list[str]:
+    return [keys[slot] for slot in slots[rows].tolist()]
 
 
 class _StoredTenant(msgspec.Struct):
