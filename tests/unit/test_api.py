@@ -20,8 +20,9 @@ from stream_guard.app.api.routes import ROUTES
 from stream_guard.app.health import HealthState
 from stream_guard.app.operations import TEXT_PATTERN, InvalidRequestError, checked
 from stream_guard.app.web import make_web
-from stream_guard.encode import alert_object
-from tests.support.made import alert
+from stream_guard.encode import alert_object, campaign_object
+from stream_guard.records import Fingerprint, Member
+from tests.support.made import AT, alert, campaign
 from tests.support.operators import FakeOperations
 
 if TYPE_CHECKING:
@@ -32,7 +33,17 @@ if TYPE_CHECKING:
     from stream_guard.app.api.glue import Route
     from stream_guard.records import Json
 
-TOKENS = (AccessToken("desk", "operate", "operator-operator"),)
+FULL = campaign(
+    fingerprints=(Fingerprint("payment", "0000004d", AT),),
+    members=(
+        Member("acc_1", AT, None, 0.9, 17, AT, "pro", AT, ("payment",), {"groups": 1.5}),
+        Member("acc_2", AT, AT, 0.4),
+    ),
+)  # every optional field is there, and none is
+TOKENS = (
+    AccessToken("desk", "operate", "operator-operator"),
+    AccessToken("dashboard", "read", "reader-reader-reader"),
+)
 HEADERS = {"Authorization": "Bearer operator-operator"}
 BODIES: dict[str, Json] = {
     "/allow": {"scope": "account", "id": "acc_1"},
@@ -46,6 +57,7 @@ IDS = {"campaigns": "cmp_1", "accounts": "acc_1", "decisions": "dec_2"}
 async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     operations = FakeOperations()
     operations.registry.alert_list = [alert_object(alert())]
+    operations.registry._campaigns = {"cmp_1": campaign_object(FULL)}
     async with TestClient(TestServer(make_web(HealthState(), Metrics(), operations, TOKENS))) as made:
         yield made
 
@@ -87,6 +99,20 @@ async def test_every_answer_is_what_is_described_and_nothing_else(
     assert answer.status == route.status, await answer.text()
     schema = strict(describe(ROUTES), f"/api/v1{route.path}", route.method.lower(), str(route.status))
     jsonschema.Draft202012Validator(schema).validate(await answer.json())
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_every_route_wants_a_token_and_every_action_one_that_operates(
+    client: TestClient[web.Request, web.Application], route: Route
+) -> None:
+    path = "/api/v1" + route.path.replace("{id}", "cmp_1")
+    assert (await client.request(route.method, path)).status == 401
+    (described,) = describe(ROUTES)["paths"][f"/api/v1{route.path}"][route.method.lower()]["security"]
+    assert described == {"token": ["read" if route.method == "GET" else "operate"]}
+    if route.method != "GET":
+        read = {"Authorization": "Bearer reader-reader-reader"}
+        answer = await client.request(route.method, path, headers=read, json={"reason": "r"})
+        assert answer.status == 403
 
 
 def strict(document: Json, path: str, method: str, status: str) -> Json:
