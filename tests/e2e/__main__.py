@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -46,6 +47,7 @@ STEPS = (
     "released_in_envoy",
     "resolved_in_alertmanager",
     "one_audit_trail",
+    "stream_goes_on_at_the_other_worker",
 )
 
 
@@ -54,7 +56,7 @@ class Story:
 
     def __init__(self, world: World, steps: Steps, directory: Path) -> None:
         self.world, self.steps, self.directory = world, steps, directory
-        self.campaign = self.decision = self.console = ""
+        self.campaign = self.decision = self.console = self.position = ""
         self.members: set[str] = set()
         self.refusals: dict[str, str] = {}
 
@@ -67,6 +69,7 @@ class Story:
         with step("two_workers_share_the_partitions"):
             world.start_workers()
             until(world.ready, 90.0, "both workers ready with partitions")
+            _, self.position = world.decisions_since("")
         with step("traffic_is_in_kafka"):
             send_traffic(traffic, world.cluster.settings, SEND_SECONDS, lambda _count, _due: None)
         with step("one_campaign_one_alert_in_alertmanager"):
@@ -106,6 +109,8 @@ class Story:
                 until(lambda: not self.open(), 30.0, "the alert resolved")
             with step("one_audit_trail"):
                 self.audited()
+            with step("stream_goes_on_at_the_other_worker"):
+                self.streamed()
 
     def act(self, name: str, press: Callable[[], None], path: str, body: dict[str, str]) -> None:
         """In the page; where that fails the step is false, and HTTP does it so that the rest can still be seen."""
@@ -216,6 +221,16 @@ class Story:
         text = json.dumps(trails[0])
         assert "approve" in text, "no approval"
         assert "false_positive" in text, "no judgement"
+
+    def streamed(self) -> None:
+        """From a position of one worker, the other tells all that happened, in order and once."""
+        changes, _ = self.world.decisions_since(self.position, 1)
+        mine = [change for change in changes if change["decision_id"] == self.decision]
+        statuses = [status for status, _ in groupby(change["status"] for change in mine)]
+        assert statuses == ["held", "active", "released"], statuses
+        assert len({json.dumps(change) for change in mine}) == len(mine), "a change came twice"
+        assert mine[-1] in self.world.get("decisions", 1)["decisions"]
+        self.steps.notes["stream_goes_on_at_the_other_worker"] = f"{len(changes)} changes"
 
 
 def _kept(world: World) -> None:

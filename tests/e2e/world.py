@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -110,6 +111,23 @@ class World:
         answer = requests.get(f"{self.worker_url(number)}/api/v1/{path}", headers=headers, timeout=10.0)
         answer.raise_for_status()
         return answer.json()
+
+    def decisions_since(self, position: str, number: int = 0) -> tuple[list[dict[str, Any]], str]:
+        """What a worker's stream tells about decisions up to now, and the position to go on from."""
+        headers = {"Authorization": f"Bearer {TOKEN}", "Last-Event-ID": position}
+        url = f"{self.worker_url(number)}/api/v1/decisions/stream"
+        found, event = [], ""
+        with requests.get(url, headers=headers, stream=True, timeout=10.0) as answer:
+            answer.raise_for_status()
+            for line in answer.iter_lines(decode_unicode=True):
+                name, _, value = line.partition(": ")
+                event = value if name == "event" else event
+                position = value if name == "id" else position
+                if name == "data" and event == "decision":
+                    found.append(json.loads(value))
+                if event == "kill_switch":  # comes after all that had happened before
+                    break
+        return found, position
 
     def post(self, path: str, body: dict[str, str]) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}"}
