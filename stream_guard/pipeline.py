@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stream_guard.accounts.stage import Closed
+    from stream_guard.nodes.accounts_node import Keep
     from stream_guard.policy import Policy
     from stream_guard.records import Campaign, Feedback, Outputs
 
@@ -121,10 +122,15 @@ class Pipeline:
 
 
 def accounts_node(
-    partition: int, *, policy: Policy, cluster_partitions: int, max_accounts: int | None = None
+    partition: int,
+    *,
+    policy: Policy,
+    cluster_partitions: int,
+    max_accounts: int | None = None,
+    keep: Keep | None = None,
 ) -> AccountsNode:
-    """The accounts stage of one queries partition, for the worker; `max_accounts` are kept in memory."""
-    return AccountsNode(partition, policy, cluster_partitions, Decoder(), max_accounts=max_accounts)
+    """The accounts stage of one queries partition, for the worker; `max_accounts` stay in memory, `keep` may shed."""
+    return AccountsNode(partition, policy, cluster_partitions, Decoder(), max_accounts=max_accounts, keep=keep)
 
 
 def clusters_node(partition: int, *, policy: Policy, sources: int, partitions: int) -> ClustersNode:

@@ -132,6 +132,10 @@ class Runtime(_Group):
     """States of one partition that may wait for a checkpoint; past it consumption pauses."""
     max_accounts: Count = 25_000
     """Accounts that one partition keeps in memory; who was silent longest waits in Redis and comes back on demand."""
+    shed_lag_records: Count | None = None
+    """Queries that may wait in a partition; past it only suspects and a share of accounts are read. None = read all."""
+    shed_keep_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """Of the accounts that nobody suspects, how many are read meanwhile."""
     envelope_records: Count = 2_000
     """Records that are processed at once."""
     buffer_envelopes: Count = 256

@@ -102,6 +102,7 @@ class Metrics:
             "duplicates": counter("duplicate_events", "Queries seen before."),
             "late": counter("late_events", "Queries older than the allowed lateness."),
             "limited": counter("limited_events", "Queries whose answer a decision of ours shaped."),
+            "shed": counter("shed_events", "Queries left out because too many came; see the log for when."),
             "evicted": counter("evicted_accounts", "Accounts moved out of memory."),
             "cold_starts": self._cold_starts.labels("unreadable_state"),
         }

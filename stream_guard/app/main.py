@@ -19,11 +19,13 @@ from stream_guard.adapters.redis_control import KillSwitch
 from stream_guard.adapters.redis_enforcers import Reconciler
 from stream_guard.adapters.redis_limits import RedisLimits
 from stream_guard.adapters.redis_registry import RedisRegistry, RegistrySink
+from stream_guard.adapters.redis_suspects import RedisSuspects
 from stream_guard.adapters.topics import TopicAdmin, plan_topics, require
 from stream_guard.app.access import access_tokens
 from stream_guard.app.health import HealthState
 from stream_guard.app.logs import configure_logs
 from stream_guard.app.operations import Operations
+from stream_guard.app.shedding import Shedder
 from stream_guard.app.stages import product_stages
 from stream_guard.app.web import make_console, make_web, serve
 from stream_guard.app.worker import Worker, execute
@@ -62,10 +64,13 @@ def product_worker(settings: Settings, policy: Policy) -> Worker:
         access_tokens(settings.web),
         policy.decisions,
     )
+    runtime, shedder = settings.runtime, None
+    if runtime.shed_lag_records is not None:
+        shedder = Shedder(runtime.shed_lag_records, runtime.shed_keep_share, RedisSuspects(client))
     return Worker(
         settings,
         policy,
-        product_stages(settings, policy),
+        product_stages(settings, policy, None if shedder is None else shedder.keep),
         sinks=[RegistrySink(registry, RedisLimits(client, kill_switch))],
         metrics=metrics,
         health=health,
@@ -73,9 +78,11 @@ def product_worker(settings: Settings, policy: Policy) -> Worker:
             lambda: serve(application, settings.web.host, settings.web.port),
             lambda: kill_switch.watch(metrics.kill_switch),
             *([notifier.run] if notifier is not None else []),
+            *([shedder.run] if shedder is not None else []),
             lambda: Reconciler(client).watch(EnforcerMetrics(metrics.registry).observe),
         ],
         afterwards=[records.aclose, client.aclose],
+        on_lag=None if shedder is None else shedder.observe_lag,
     )
 
 

@@ -12,7 +12,7 @@ from stream_guard.app.event_time import Mark, Pacing, WatermarkBoard, pace
 from stream_guard.errors import StateUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from stream_guard.app.health import MetricsPort
     from stream_guard.app.partitions import Partitions
@@ -33,6 +33,7 @@ class Pacer:
         board: marks of all workers.
         pacing: limits.
         metrics: lag and degradation go here.
+        on_lag: who else wants to know topic, partition and lag.
     """
 
     def __init__(  # noqa: PLR0913 # named collaborators
@@ -44,9 +45,10 @@ class Pacer:
         board: WatermarkBoard,
         pacing: Pacing,
         metrics: MetricsPort,
+        on_lag: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self._partitions, self._paced, self._expected = partitions, paced_stages, expected
-        self._board, self._pacing, self._metrics = board, pacing, metrics
+        self._board, self._pacing, self._metrics, self._on_lag = board, pacing, metrics, on_lag
         self._marks: dict[str, Mark] = {}
         self._last: dict[str, bytes] = {}
         self._drained_since: dict[str, float] = {}
@@ -118,5 +120,7 @@ class Pacer:
         health.warming = health.warming and not runner.drained
         for topic, records in runner.lag().items():
             self._metrics.lag(topic, runner.partition, records)
+            if self._on_lag is not None:
+                self._on_lag(topic, runner.partition, records)
         health.lag = sum(runner.lag().values())
         self._metrics.dirty(runner.name, health.dirty)

@@ -10,6 +10,7 @@ from stream_guard.ports import Topic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stream_guard.nodes.accounts_node import Keep
     from stream_guard.policy import Policy
     from stream_guard.ports import Node
     from stream_guard.settings import Settings
@@ -39,8 +40,8 @@ class Stage:
     rows: Callable[[Node], int] | None = None
 
 
-def product_stages(settings: Settings, policy: Policy) -> tuple[Stage, ...]:
-    """The three stages of the product."""
+def product_stages(settings: Settings, policy: Policy, keep: Keep | None = None) -> tuple[Stage, ...]:
+    """The three stages of the product; `keep` chooses what to read when too much comes."""
     from stream_guard.nodes import AccountsNode, CampaignsNode, ClustersNode  # noqa: PLC0415 # as above
     from stream_guard.pipeline import accounts_node, campaigns_node, clusters_node  # noqa: PLC0415 # fakes need none
 
@@ -64,6 +65,7 @@ def product_stages(settings: Settings, policy: Policy) -> tuple[Stage, ...]:
                 policy=policy,
                 cluster_partitions=partitions.deltas,
                 max_accounts=settings.runtime.max_accounts,
+                keep=keep,
             ),
         )
 

@@ -60,6 +60,7 @@ class Worker:
         health: what the web server shows.
         beside: further coroutines to run as long as the worker, such as the web server.
         afterwards: what to close in the end.
+        on_lag: who wants to know topic, partition and records that wait, a few times a second.
     """
 
     def __init__(  # noqa: PLR0913 # the composition root is given everything
@@ -73,6 +74,7 @@ class Worker:
         health: HealthState | None = None,
         beside: Sequence[Callable[[], Awaitable[None]]] = (),
         afterwards: Sequence[Callable[[], Awaitable[None]]] = (),
+        on_lag: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.health = health or HealthState()
         self._settings = settings
@@ -118,6 +120,7 @@ class Worker:
                 tail_seconds=policy.epochs.epoch_seconds,
             ),
             metrics=self._metrics,
+            on_lag=on_lag,
         )
         add_agents(self._app, stages, settings.topic_name, self.partitions)
         self._follow_rebalances(self._app)

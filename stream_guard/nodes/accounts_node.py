@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from stream_guard.accounts import AccountsStage
+from stream_guard.accounts.stage import take
 from stream_guard.accounts.table import dump_events, load_events
 from stream_guard.decode import Decoded, Decoder, dead_letter, encode_dead_letter
 from stream_guard.errors import DecodeError, StateError
@@ -16,11 +18,16 @@ from stream_guard.nodes.wire import encode_deltas
 from stream_guard.ports import Checkpoint, Envelope, Message, Output, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from stream_guard.accounts.stage import Closed
     from stream_guard.policy import Policy
     from stream_guard.records import DeadLetter
+
+    Keep = Callable[[int, Sequence[str]], NDArray[np.bool_] | None]
+    """Which queries of a partition to read, by account key; None = all."""
 
 META_VERSION = 1
 
@@ -39,7 +46,7 @@ class AccountsNode:
 
     eager = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # named options
         self,
         partition: int,
         policy: Policy,
@@ -47,6 +54,7 @@ class AccountsNode:
         decoder: Decoder,
         *,
         max_accounts: int | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.stage = AccountsStage(partition, policy.epochs)
         self._cluster_partitions = cluster_partitions
@@ -55,15 +63,25 @@ class AccountsNode:
         self._saved_epochs: set[int] = set()
         self._unloaded_epochs: set[int] = set()
         self._cold_starts = 0
-        self._max_accounts = max_accounts
-        self._evicted = 0
+        self._max_accounts, self._keep = max_accounts, keep
+        self._evicted = self._shed = 0
 
     def decode(self, envelope: Envelope, *, latest_ts: float) -> AccountsPrepared:
         """Decode; what is refused becomes a dead letter when processed."""
-        decoded = self._decoder.decode(envelope.values, latest_ts=latest_ts)
+        decoded = self._without_shed(self._decoder.decode(envelope.values, latest_ts=latest_ts))
         keys = [*decoded.batch.key, *(status.key for _, status in decoded.statuses)]
         missing = self.stage.unknown(keys) + [_epoch_key(number) for number in sorted(self._unloaded_epochs)]
         return AccountsPrepared(envelope, decoded, missing)
+
+    def _without_shed(self, decoded: Decoded) -> Decoded:
+        kept = None if self._keep is None else self._keep(self.stage.partition, decoded.batch.key)
+        if kept is None or kept.all():
+            return decoded
+        index = np.flatnonzero(kept)
+        self._shed += len(kept) - len(index)
+        keys = list(compress(decoded.batch.key, kept.tolist()))
+        batch = replace(take(decoded.batch, index), key=keys, names=decoded.batch.names)
+        return replace(decoded, batch=batch, batch_index=decoded.batch_index[index])
 
     def load(self, states: Mapping[bytes, bytes | None]) -> None:
         """Take accounts and duplicate windows in; unreadable ones start cold and are counted."""
@@ -120,6 +138,7 @@ class AccountsNode:
                 ]
         cold, self._cold_starts = self._cold_starts, 0
         evicted, self._evicted = self._evicted, 0
+        shed, self._shed = self._shed, 0
         return Output(
             messages=messages,
             counts={
@@ -129,6 +148,7 @@ class AccountsNode:
                 "late": late,
                 "cold_starts": cold,
                 "evicted": evicted,
+                "shed": shed,
             },
             dead_letters=letters,
             watermark=self.watermark,

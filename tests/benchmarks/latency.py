@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TENANTS: Final = 20
 ACCOUNTS: Final = 50_000
-SECONDS: Final = 30.0
+SECONDS: Final = 20.0
 LEAD_SECONDS: Final = 600.0  # of event time before the first alert, and after the second
 TICK_SECONDS: Final = 0.05
 

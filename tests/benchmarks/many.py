@@ -143,7 +143,7 @@ def measure_idle(servers: tuple[str, str], directory: Path, shapes: Shapes, acco
 def _feed(cluster: Cluster, shapes: Shapes, numbers: list[int], since: float, tag: str) -> float:
     """One query of each account, and the worker's time to take them in; where event time is then."""
     produce(cluster, records_of(shapes, numbers, since, tag))
-    cluster.wait_until_drained(300.0, STAGES)
+    cluster.wait_until_drained(900.0, STAGES)
     return since + len(numbers) / 400.0 + 60.0
 
 
