@@ -147,17 +147,20 @@ class World:
         names = sorted({self.accounts[i].account_id for i in accounts.tolist()})
         self.benign.append({"label": label, "accounts": names})
 
-    def add_campaign(self, label: str, block: Block, **extra: Any) -> None:  # noqa: ANN401  # free-form optional fields
+    def add_campaign(self, label: str, block: Block, pool: Ints | None = None, **extra: Any) -> None:  # noqa: ANN401  # free-form optional fields
         """Add the events of a campaign and note the truth about it.
 
         Args:
             label: its name.
             block: the events that belong to the extraction, nothing else.
+            pool: indices of its accounts, where chance decides which of them already served the extraction; None for
+                those of the events.
             **extra: optional fields of the truth.
         """
         self.blocks.append(block)
         times = np.sort(block.ts)
-        names = sorted({self.accounts[i].account_id for i in np.unique(block.account).tolist()})
+        numbers = np.unique(block.account if pool is None else pool)
+        names = sorted({self.accounts[i].account_id for i in numbers.tolist()})
         steps = np.unique(np.linspace(0, len(times) - 1, num=min(len(times), 400)).astype(np.int64))
         self.campaigns.append(
             {

@@ -114,7 +114,7 @@ def add_mixing(share: float) -> Callable[[World], None]:
         block = campaign_block(world, rng, S11, members, select(work, hostile))
         plan = planned(S11, len(members))
         plan["exchanges_planned"] = round(len(members) * S11.rate_per_day * S11.published_days * share)
-        world.add_campaign(S11.label, block, share=share, pool_exchanges=len(work.ts), **plan)
+        world.add_campaign(S11.label, block, members.account, share=share, pool_exchanges=len(work.ts), **plan)
 
     return build
 
@@ -131,7 +131,7 @@ def add_shared_pool(world: World) -> None:
     parts = ((S12_FIRST, drawn < 1 / 3), (S12_SECOND, (drawn >= 1 / 3) & (drawn < 2 / 3)))
     for campaign, rows in parts:
         block = campaign_block(world, rng, campaign, members, select(work, rows))
-        world.add_campaign(campaign.label, block, share=1 / 3, shared_pool=True)
+        world.add_campaign(campaign.label, block, members.account, share=1 / 3, shared_pool=True)
 
 
 def add_stolen_keys(world: World) -> None:
