@@ -31,23 +31,33 @@ _TOPIC_LIMITS, _MIX_LIMITS, _NUMBER_LIMITS = (-4.0, 4.0), (-4.0, 2.0), (-2.0, 1.
 _DAY = 86_400.0
 
 
-def likeness(rows: NDArray[np.void], weight: Floats, reference: NDArray[np.void]) -> Floats:
-    """Log-likelihood ratio of each row, core against reference; 0 where nothing can be said.
+class Likeness:
+    """Compares rows with a core, of which several are tried, and with a reference.
 
     Args:
         rows: accounts to judge (`ROW`).
-        weight: how surely each of them is part of the core, in [0, 1].
         reference: rows of accounts that are presumed honest, a uniform sample.
     """
-    mine, theirs = _blocks(rows), _blocks(reference)
-    total = np.zeros(len(rows))
-    for number, limits in enumerate((_TOPIC_LIMITS, _MIX_LIMITS)):
-        projected = _project(mine[number], theirs[number], weight)
-        if projected is not None:
-            total += _ratio(*projected, weight, limits, least_spread=0.02)
-    for own, others in zip(_numbers(rows).T, _numbers(reference).T, strict=True):
-        total += _ratio(own, others, weight, _NUMBER_LIMITS, least_spread=0.05)
-    return _DISCOUNT * total
+
+    def __init__(self, rows: NDArray[np.void], reference: NDArray[np.void]) -> None:
+        self._accounts = len(rows)
+        self._blocks = tuple(zip(_blocks(rows), _blocks(reference), (_TOPIC_LIMITS, _MIX_LIMITS), strict=True))
+        self._numbers = tuple(zip(_numbers(rows).T, _numbers(reference).T, strict=True))
+
+    def ratio(self, weight: Floats) -> Floats:
+        """Log-likelihood ratio of each row, core against reference; 0 where nothing can be said.
+
+        Args:
+            weight: how surely each row is part of the core, in [0, 1].
+        """
+        total = np.zeros(self._accounts)
+        for own, others, limits in self._blocks:
+            projected = _project(own, others, weight)
+            if projected is not None:
+                total += _ratio(*projected, weight, limits, least_spread=0.02)
+        for own, others in self._numbers:
+            total += _ratio(own, others, weight, _NUMBER_LIMITS, least_spread=0.05)
+        return _DISCOUNT * total
 
 
 def _blocks(rows: NDArray[np.void]) -> tuple[Floats, Floats]:

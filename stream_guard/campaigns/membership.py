@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.campaigns.grouping import family_of
-from stream_guard.campaigns.likeness import likeness
+from stream_guard.campaigns.likeness import Likeness
 from stream_guard.records import Kind
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def judge_members(suspicions: Sequence[Suspicion], reference: NDArray[np.void]) 
     """
     accounts = np.concatenate([suspicion.rows["account"] for suspicion in suspicions])
     unique, first, position = np.unique(accounts, return_index=True, return_inverse=True)
-    rows = np.concatenate([suspicion.rows for suspicion in suspicions])[first]
+    rows = _gather(suspicions, first)
     all_keys = [key for suspicion in suspicions for key in suspicion.keys]
     size = [len(suspicion.rows) for suspicion in suspicions]
 
@@ -84,8 +84,9 @@ def judge_members(suspicions: Sequence[Suspicion], reference: NDArray[np.void]) 
     profile = _profile(rows, core, suspicions)
     shown = groups + (np.sum(list(profile.values()), axis=0) if profile else np.zeros(len(rows)))
     weight = core.astype(np.float64)
+    likeness = Likeness(rows, reference)
     for _ in range(_ROUNDS):
-        absent, behaviour = _absent(inside, weight), likeness(rows, weight, reference)
+        absent, behaviour = _absent(inside, weight), likeness.ratio(weight)
         probability = 1.0 / (1.0 + np.exp(-(shown + absent + behaviour)))
         weight = np.where(probability > 0.5, probability, 0.0)
     kinds = np.zeros(len(unique), np.int64)
@@ -103,6 +104,17 @@ def judge_members(suspicions: Sequence[Suspicion], reference: NDArray[np.void]) 
             if kind == Kind.PLAN
         },
     )
+
+
+def _gather(suspicions: Sequence[Suspicion], first: NDArray[np.int64]) -> NDArray[np.void]:
+    """The rows at some places of all suspicions in a row, without joining these: rows are wide."""
+    end = np.cumsum([len(suspicion.rows) for suspicion in suspicions])
+    of = np.searchsorted(end, first, side="right")
+    rows = np.empty(len(first), suspicions[0].rows.dtype)
+    for number in np.unique(of).tolist():
+        mine = of == number
+        rows[mine] = suspicions[number].rows[first[mine] - (end[number] - len(suspicions[number].rows))]
+    return rows
 
 
 def _absent(inside: NDArray[np.bool_], weight: Floats) -> Floats:

@@ -132,15 +132,23 @@ class TenantJudge:
         chosen = self._covering(groups, strongest[suspicious[strongest]], len(rows))
         resold = looks_resold(columns) & worth_a_report(groups.size, total, limits.prior_log_odds) & ~suspicious
         bystanding = self._covering(groups, strongest[resold[strongest]], len(rows))
-        for group in np.union1d(chosen, bystanding).tolist():
+        shown = np.union1d(chosen, bystanding)
+        anchors = _anchors(view, shown)
+        for place, group in enumerate(shown.tolist()):
             evidence = [Evidence("prior", limits.prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
             for signal in self.signals:
                 term = float(terms[signal.name][group])
                 if term:
                     evidence.append(signal.explain(term, float(columns[signal.name][group])))
-            found.append(self._suspicion(crowd, view, groups, group, tuple(evidence), resold=bool(resold[group])))
-        members = [groups.members(group) for group in chosen.tolist()]
-        return found, np.unique(np.concatenate([lonely, *members])), counted
+            members = groups.members(group)
+            found.append(
+                self._suspicion(
+                    crowd, int(groups.fingerprint[group]), members, anchors[place], tuple(evidence),
+                    resold=bool(resold[group]),
+                )
+            )  # fmt: skip
+        named = [groups.members(group) for group in chosen.tolist()]
+        return found, np.unique(np.concatenate([lonely, *named])), counted
 
     def _measure(self, view: GroupView, groups: Groups) -> tuple[dict[str, Floats], Floats]:
         """Every statistic of every group, and the groups' queries an hour."""
@@ -240,26 +248,14 @@ class TenantJudge:
     def _suspicion(  # noqa: PLR0913 - private; everything that the one caller has at hand
         self,
         crowd: Crowd,
-        view: GroupView,
-        groups: Groups,
-        group: int,
+        fingerprint: int,
+        members: NDArray[np.int64],
+        anchors: tuple[tuple[int, int, float, float], ...],
         evidence: tuple[Evidence, ...],
         *,
         resold: bool,
     ) -> Suspicion:
-        fingerprint = int(groups.fingerprint[group])
         kind, value = kind_of(fingerprint), fingerprint & 0xFFFFFFFF
-        members = groups.members(group)
-        anchors = []
-        for anchor in _ANCHOR_KINDS:
-            top = view.top(anchor)
-            share = float(top.share[group]) * float(top.known[group]) / float(view.groups.size[group])
-            if share >= _ANCHOR_SHARE:
-                shown = top.value[group : group + 1]
-                elsewhere = float(view.population.share(anchor, shown)[0])
-                anchors.append((int(anchor), int(shown[0]), share, elsewhere))
-        shown_by_most = [(kind_, value_) for kind_, value_, _, _ in anchors]
-        plans = [(int(Kind.PLAN), plan) for plan in np.unique(crowd.rows["values"][members, Kind.PLAN]).tolist()]
         return Suspicion(
             cluster=f"{self._tenant}/{kind.name.lower()}/{value:08x}",
             tenant=self._tenant,
@@ -269,7 +265,28 @@ class TenantJudge:
             evidence=evidence,
             rows=crowd.rows[members],
             keys=crowd.keys_of(members),
-            anchors=tuple(anchors),
-            names={named: crowd.names[named] for named in (*shown_by_most, *plans) if named in crowd.names},
+            anchors=anchors,
+            names={
+                (kind, value): crowd.names[kind, value] for kind, value, _, _ in anchors if (kind, value) in crowd.names
+            },
             resold=resold,
         )
+
+
+def _anchors(view: GroupView, chosen: NDArray[np.int64]) -> list[tuple[tuple[int, int, float, float], ...]]:
+    """What most members of each chosen group show: kind, value, share of the members, share elsewhere."""
+    columns = []
+    for anchor in _ANCHOR_KINDS if len(chosen) else ():
+        top = view.top(anchor)
+        value = top.value[chosen]
+        share = top.share[chosen] * top.known[chosen] / view.groups.size[chosen]
+        elsewhere = view.population.share(anchor, value)
+        columns.append((int(anchor), value.tolist(), share.tolist(), elsewhere.tolist()))
+    return [
+        tuple(
+            (kind, value[place], share[place], elsewhere[place])
+            for kind, value, share, elsewhere in columns
+            if share[place] >= _ANCHOR_SHARE
+        )
+        for place in range(len(chosen))
+    ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream_guard.campaigns.likeness import likeness
+from stream_guard.campaigns.likeness import Likeness
 from stream_guard.campaigns.membership import judge_members
 from stream_guard.records import Kind
 from tests.support.events import honest_rows, pool_rows, suspicion
@@ -18,7 +18,7 @@ def test_the_pool_behaves_like_its_core_and_people_like_everyone() -> None:
     pool, _ = pool_rows(40, 1)
     people, _ = honest_rows(40, 2)
     rows = np.concatenate((pool, people))
-    ratio = likeness(rows, np.repeat([1.0, 0.0], 40), PEOPLE)
+    ratio = Likeness(rows, PEOPLE).ratio(np.repeat([1.0, 0.0], 40))
     assert np.median(ratio[:40]) > 1.0
     assert np.median(ratio[40:]) < -1.0
     assert (ratio[:40] > ratio[40:].max()).mean() > 0.9
@@ -26,8 +26,8 @@ def test_the_pool_behaves_like_its_core_and_people_like_everyone() -> None:
 
 def test_without_a_reference_or_without_a_core_behaviour_says_nothing() -> None:
     pool, _ = pool_rows(40, 1)
-    assert not likeness(pool, np.ones(40), PEOPLE[:10]).any()
-    assert not likeness(pool, np.zeros(40), PEOPLE).any()
+    assert not Likeness(pool, PEOPLE[:10]).ratio(np.ones(40)).any()
+    assert not Likeness(pool, PEOPLE).ratio(np.zeros(40)).any()
 
 
 def test_an_account_that_has_hardly_been_used_is_judged_by_its_age_alone() -> None:
@@ -35,7 +35,7 @@ def test_an_account_that_has_hardly_been_used_is_judged_by_its_age_alone() -> No
     rows["evidence_events"][0] = rows["prompts"][0] = 1
     rows["capability"][0] = 0.0
     rows["created_at"][0] = np.nan
-    assert likeness(rows, np.ones(40), PEOPLE)[0] == 0.0
+    assert Likeness(rows, PEOPLE).ratio(np.ones(40))[0] == 0.0
 
 
 def test_honest_neighbours_behind_the_same_proxy_stay_out_even_where_they_are_more_than_the_pool() -> None:
