@@ -95,12 +95,12 @@ class RowStore:
 
     def dump(self, slots: Iterable[int]) -> dict[bytes, bytes]:
         """Stored form of some rows: msgpack `[version, account key, row]`."""
-        encode = msgspec.msgpack.Encoder().encode
+        encode, listed, size = msgspec.msgpack.Encoder().encode, list(slots), ROW.itemsize
+        rows = self.rows[listed]
+        data, accounts = rows.tobytes(), rows["account"].tolist()
         return {
-            row_key(int(self.rows["account"][slot])): encode(
-                (STATE_VERSION, self.keys[slot], self.rows[slot].tobytes())
-            )
-            for slot in slots
+            row_key(account): encode((STATE_VERSION, self.keys[slot], data[place * size : (place + 1) * size]))
+            for place, (slot, account) in enumerate(zip(listed, accounts, strict=True))
         }
 
     def load(self, state: bytes) -> None:
