@@ -246,7 +246,7 @@ def parse_campaign(line: bytes) -> Campaign:
                     plan=member.get("plan"),
                     created_at=time_seconds(member["created_at"]) if "created_at" in member else None,
                     shares=tuple(member.get("shares", ())),
-                    evidence={term["signal"]: term["contribution"] for term in member.get("evidence", ())},
+                    evidence=dict(member.get("evidence", {})),
                 )
                 for member in data["members"]
             ),
@@ -281,7 +281,7 @@ def _member(member: Member) -> MemberBody:
     if member.shares:
         found["shares"] = list(member.shares)
     if member.evidence:
-        found["evidence"] = [{"signal": name, "contribution": value} for name, value in member.evidence.items()]
+        found["evidence"] = dict(member.evidence)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +84,7 @@ class Ledger:
     def admit(self, crowd: Crowd, now: float, policy: Campaigns) -> None:
         """Take the newest rows of the accounts in, attach those that belong, and let go of those that left."""
         keep = policy.member_probability
+        terms = {name: np.round(term, 2).tolist() for name, term in crowd.terms.items()}
         for index, key in enumerate(crowd.keys):
             probability = float(crowd.probability[index])
             row = crowd.rows[index]
@@ -92,9 +94,7 @@ class Ledger:
                     continue
                 member = self.members[key] = self._join(row, now)
             member.membership = round(probability, 4)
-            member.evidence = {
-                name: found for name, term in crowd.terms.items() if (found := round(float(term[index]), 2))
-            }
+            member.evidence = {name: term[index] for name, term in terms.items() if term[index]}
             member.kinds = crowd.kinds[index] if crowd.kinds else 0
             member.plan = crowd.plans.get(int(row["values"][Kind.PLAN]), member.plan)
             if probability < keep and member.left_at is None:
@@ -158,7 +158,7 @@ class Ledger:
                     last_seen=member.last_ts,
                     plan=member.plan,
                     created_at=None if np.isnan(member.created_at) else member.created_at,
-                    shares=tuple(kind.name.lower() for kind in Kind if member.kinds >> kind & 1),
+                    shares=_names(member.kinds),
                     evidence=member.evidence,
                 )
                 for key, member in sorted(self.members.items())
@@ -222,6 +222,12 @@ class Ledger:
         member.per_hour = float(row["rate_1h"])
         if int(row["status"]) in _GONE and member.left_at is None:
             member.left_at = min(float(row["status_at"]), now)
+
+
+@lru_cache(maxsize=4_096)
+def _names(kinds: int) -> tuple[str, ...]:
+    """Kinds of a bit set by name; few sets occur."""
+    return tuple(kind.name.lower() for kind in Kind if kinds >> kind & 1)
 
 
 def known_traits(ledgers: Sequence[Ledger]) -> dict[str, tuple[frozenset[str], frozenset[str]]]:

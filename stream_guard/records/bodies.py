@@ -31,17 +31,11 @@ class EvidenceBody(TypedDict):
     text: str
 
 
-class TermBody(TypedDict):
-    """What speaks for (above 0) or against an account's membership, in log-odds."""
-
-    signal: str
-    contribution: float
-
-
 class MemberBody(TypedDict):
     """An account of a campaign; `left_at` is null while it is one.
 
-    `shares` names the kinds of suspicious groups that it is in; `evidence` sums up to the log-odds of `membership`.
+    `shares` names the kinds of suspicious groups that it is in; `evidence` has what speaks for
+    (above 0) or against its membership, and sums up to the log-odds of `membership`.
     """
 
     account_id: str
@@ -53,7 +47,7 @@ class MemberBody(TypedDict):
     plan: NotRequired[str]
     created_at: NotRequired[Time]
     shares: NotRequired[list[str]]
-    evidence: NotRequired[list[TermBody]]
+    evidence: NotRequired[dict[str, float]]
 
 
 class FingerprintBody(TypedDict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +21,7 @@ from stream_guard.ports import Envelope, Topic
 from stream_guard.records import Operation
 from stream_guard.simulate import simulate
 from stream_guard.sketch import parse_sketch
+from stream_guard.sources import BUILT_IN, Bridge, load_mapping
 from tests.golden.make import states
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ POLICY = Policy()
 LATEST_TS = 1_900_000_000.0
 SEPARATOR = b"\n"  # between records, between the key and the state, between epoch and body
 SOURCES = 2
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+BRIDGES = [Bridge(load_mapping(name), b"a secret of the fuzzer") for name in (*BUILT_IN, str(SAMPLES / "generic.toml"))]
 
 
 def records(data: bytes) -> None:
@@ -132,8 +136,21 @@ def outputs(data: bytes) -> None:
             parse(data)
 
 
+def bridges(data: bytes) -> None:
+    """Lines of other programs through every mapping: records that our own decoder takes, or refusals."""
+    lines = data.split(SEPARATOR)
+    for bridge in BRIDGES:
+        mapped = bridge.map(lines)
+        values = [value for _, value in mapped.records]
+        assert Decoder().decode(values, latest_ts=1e12).refused == []
+        assert all(b'"prompt":' not in value for value in values)
+        for refused in mapped.refused:
+            _reason_is_known(refused.error)
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (records, accounts, operations, sketches, bundles, messages, stored, outputs)
+    target.__name__: target
+    for target in (records, accounts, operations, sketches, bundles, messages, stored, outputs, bridges)
 }
 
 
@@ -163,6 +180,7 @@ def seeds() -> dict[str, Sequence[bytes]]:
         "bundles": [*packed, *(decode_part(data, SOURCES).data for data in packed)],
         "messages": [*packed, *orders, lines[-2]],
         "stored": [keys.get(name, b"x") + SEPARATOR + data for name, data in golden.items()],
+        "bridges": [path.read_bytes().strip() for path in sorted(SAMPLES.glob("*.jsonl"))],
         "outputs": [data for name, data in golden.items() if name.endswith(".json")],
     }
 

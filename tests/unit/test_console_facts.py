@@ -87,11 +87,12 @@ def test_the_dry_run_by_plan_spares_who_is_allowed_and_asks_who_is_established()
 
 
 def test_a_members_evidence_is_told_in_words_strongest_first() -> None:
-    evidence = {"groups": -0.5, "billing": 2.0, "behaviour": 1.25}
+    evidence = {"groups": -0.5, "billing": 2.0, "client": -0.75, "behaviour": 1.25}
     (member,) = campaign_object(campaign(members=(Member("a", AT, None, 0.9, evidence=evidence),)))["members"]
     assert facts.member_terms(member) == [
-        ("billing as the core's", 2.0),
+        ("billing like the core's", 2.0),
         ("behaves like the core, not like everyone else", 1.25),
+        ("client unlike the core's", -0.75),
         ("the suspicious groups it is in", -0.5),
     ]
     assert facts.member_terms({"account_id": "a"}) == []

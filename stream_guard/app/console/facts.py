@@ -85,13 +85,17 @@ TERMS: Final = {
     "absent": "groups that the core is in and it is not",
     "behaviour": "behaves like the core, not like everyone else",
 }
-"""What a member's own evidence says; any other term is a family of fingerprints that it shows as the core does."""
+"""What a member's own evidence says; any other term is a family of kinds that it shows like the core, or not."""
+
+
+def _term(name: str, contribution: float) -> str:
+    return TERMS.get(name, f"{name} {'like' if contribution >= 0.0 else 'unlike'} the core's")
 
 
 def member_terms(member: Json) -> list[tuple[str, float]]:
     """What speaks for and against one member, in words, strongest first."""
-    terms = sorted(member.get("evidence", ()), key=lambda term: (-abs(term["contribution"]), term["signal"]))
-    return [(TERMS.get(term["signal"], f"{term['signal']} as the core's"), term["contribution"]) for term in terms]
+    terms = sorted(member.get("evidence", {}).items(), key=lambda term: (-abs(term[1]), term[0]))
+    return [(_term(name, contribution), contribution) for name, contribution in terms]
 
 
 def shared(campaign: Json) -> list[tuple[str, list[Json]]]:
