@@ -47,7 +47,9 @@ class StreamGuardHook(CustomLogger):  # type: ignore[misc, unused-ignore] # unty
         tenant = (user_api_key_dict.metadata or {}).get(TENANT_METADATA, DEFAULT_TENANT)
         answer = await self._gate.check(str(account), str(tenant))
         if not answer.allowed:
-            raise HTTPException(answer.status, detail={"error": "too many requests"}, headers=answer.headers())
+            # LiteLLM logs the detail and not the headers: sources/litellm.toml finds the decision in it.
+            detail = {"error": "too many requests", "stream_guard_decision": answer.decision_id}
+            raise HTTPException(answer.status, detail=detail, headers=answer.headers())
         return data
 
 

@@ -77,7 +77,7 @@ def test_otel_logs_become_records_with_the_id_that_their_span_has() -> None:
 
 
 def test_litellm_payloads_become_records_alone_and_in_lists() -> None:
-    (first, second, third), found = mapped("litellm", "litellm.jsonl")
+    (first, second, third, refused), found = mapped("litellm", "litellm.jsonl")
     assert first == {
         "event_id": "chatcmpl-1-1764082801.25",
         "ts": 1_764_082_804_750,
@@ -105,6 +105,7 @@ def test_litellm_payloads_become_records_alone_and_in_lists() -> None:
     assert second["ip"] == ip_fingerprint(KEY, "192.0.2.44")
     assert "prompt_sketch" not in second  # redacted by LiteLLM
     assert third["flags"] == ["refusal"]
+    assert (refused["status"], refused["limited_by"]) == (429, "dec_0123456789abcdef")  # by our own hook
     assert (found.skipped, found.refused, found.left_out) == (0, [], {})
 
 
