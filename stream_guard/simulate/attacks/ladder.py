@@ -125,6 +125,7 @@ def climb(evasions: tuple[Evasion, ...]) -> Callable[[World], None]:
         count = world.scaled(campaign.accounts, campaign.floor)
         members = enlist(world, rng, campaign, burst_times(rng, campaign, begin, count))
         work = plain_work(world, rng, campaign, count, (begin, world.end))
+        pool = np.unique(members.account[work.member])
         if honest:
             hostile = ticket(rng, work.session) >= honest
             world.blocks.append(resold_block(world, rng, campaign, members, select(work, ~hostile)))
@@ -133,6 +134,7 @@ def climb(evasions: tuple[Evasion, ...]) -> Callable[[World], None]:
         plan = planned(campaign, count)
         plan["exchanges_planned"] = round(count * campaign.rate_per_day * campaign.published_days * (1.0 - honest))
         answered = int(np.count_nonzero(block.status == 200))
-        world.add_campaign(campaign.label, block, answered=answered, evasions=[one.name for one in evasions], **plan)
+        names = [evasion.name for evasion in evasions]
+        world.add_campaign(campaign.label, block, pool, answered=answered, evasions=names, **plan)
 
     return build
