@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def always(count: int, world: World) -> Shifts:
     return Shifts(np.full(count, world.start, dtype=np.int64), np.full(count, world.end + DAY, dtype=np.int64))
 
 
-def planned(campaign: Campaign, accounts: int) -> dict[str, object]:
+def planned(campaign: Campaign, accounts: int) -> dict[str, Any]:
     """Tell what the campaign would amount to over its published window.
 
     Args:
