@@ -156,7 +156,8 @@ def _one_id(trial: Json) -> list[bool]:
 def _names_pivot(trial: Json) -> list[bool]:
     """Whether an alert about the attack counts a signal about a pivot as evidence."""
     return [
-        any("pivot" in name and value > 0 for name, value in attack["signals"].items()) for attack in trial["attacks"]
+        any(("pivot" in name or "new_model" in name) and value > 0 for name, value in attack["signals"].items())
+        for attack in trial["attacks"]
     ]
 
 
