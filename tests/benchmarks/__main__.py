@@ -85,6 +85,14 @@ class Bench:
         options = self.options
         self.say(f"simulating {options.events:,} events")
         traffic = make_traffic(self.directory, options.events, options.accounts, options.scale)
+        self.say("where the pipeline's time goes")
+        rooms = msgspec.json.decode(ask("rooms", traffic.sketched), type=Rooms)
+        yield {
+            "pipeline_microseconds_per_event": {
+                name: 1e6 * value / rooms.events for name, value in rooms.seconds.items()
+            },
+            "pipeline_dearest_functions": rooms.functions,
+        }
         with _running(self.kafka), _running(self.redis):
             for number in range(options.rounds):
                 self.say(f"round {number + 1} of {options.rounds}")
@@ -95,14 +103,6 @@ class Bench:
             yield self.rates(traffic)
             if not options.quick:
                 yield from self.sizes(traffic)
-        self.say("where the pipeline's time goes")
-        rooms = msgspec.json.decode(ask("rooms", traffic.sketched), type=Rooms)
-        yield {
-            "pipeline_microseconds_per_event": {
-                name: 1e6 * value / rooms.events for name, value in rooms.seconds.items()
-            },
-            "pipeline_dearest_functions": rooms.functions,
-        }
         if not options.quick:
             self.say("models, ours and others")
             archive = [options.nab] if options.nab else []

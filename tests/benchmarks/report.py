@@ -110,20 +110,16 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 def _page(found: Found) -> Iterator[str]:
     machine, records = found["machine"], found["records"]
     yield "# How fast, how large, how soon\n"
+    yield "`make bench` wrote this page. Rates belong to the machine and its moment; ratios of one run say more.\n"
     yield (
-        "`make bench` wrote this page. Rates belong to the machine and to what else it did; ratios of one run, and "
-        "processor time, say more.\n"
-    )
-    yield (
-        f"Machine: {machine['processor']}, {machine['cores']} cores that the worker shares with Kafka, Redis "
-        "and whoever "
-        f"measures, {machine['system']}, Python {machine['python']}; load average at the start "
-        f"{machine['load_average'][0]}. Version {found['version']}.\n"
+        f"Machine: {machine['processor']}, {machine['cores']} cores for the worker, Kafka, Redis and whoever measures; "
+        f"{machine['system']}, Python {machine['python']}, load average {machine['load_average'][0]} at the start. "
+        f"Version {found['version']}.\n"
     )
     yield (
         f"Records: {records['events']:,} simulated queries of {records['accounts']:,} accounts, "
-        f"{records['events_per_event_second']:,.0f} in a second of event time, {records['bytes_sketched']:.0f} "
-        "bytes each.\n"
+        f"{records['events_per_event_second']:,.0f} a second of event time, "
+        f"{records['bytes_sketched']:.0f} bytes each.\n"
     )
     yield "![Rates, where the time goes, and rates by number of accounts](benchmarks.png)\n"
     yield "## What was asked for\n"
@@ -132,6 +128,7 @@ def _page(found: Found) -> Iterator[str]:
     yield "## Who was timed\n"
     yield from _table(("contestant", "queries/s, median", "each run", "processor µs a query"), _contestants(found))
     yield from _speed(found)
+    yield "## How much memory, how soon, how many\n"
     yield from _sizes(found)
     yield from _sizing(found)
     yield from _models(found)
@@ -140,12 +137,8 @@ def _page(found: Found) -> Iterator[str]:
 def _speed(found: Found) -> Iterator[str]:
     rates, cpu = found["events_per_second"], found["cpu_microseconds_per_event"]
     yield (
-        f"In processor time the worker does {found['cpu_ratios']['worker_over_bare']:.2f} of the bare loop. "
-        "The bare loop is "
-        f"{rates['bare loop'] / rates['naive Faust agent']:.0f} times the naive agent, so half of the bare loop is "
-        f"{rates['bare loop'] / rates['naive Faust agent'] / 2:.0f} times the naive agent: where that is below "
-        "25, both "
-        "targets cannot be met by a worker that decodes as the bare loop does.\n"
+        f"By processor time the worker reaches {found['cpu_ratios']['worker_over_bare']:.2f} of the bare loop. "
+        f"25 times the naive agent would be {25 * rates['naive Faust agent'] / rates['bare loop']:.2f} of it.\n"
     )
     yield "## Where the worker's time goes\n"
     yield from _table(("room", "processor µs a query", "share"), _profile(found))
@@ -153,52 +146,45 @@ def _speed(found: Found) -> Iterator[str]:
     yield "The dearest functions of the pipeline, under cProfile, which makes small and frequent ones look dearer:\n"
     dearest = [(f"`{name}`", f"{cost:.1f}") for name, cost in found["pipeline_dearest_functions"][:8]]
     yield from _table(("function", "own µs a query"), dearest)
+    ceiling = cpu["worker"] / max(cpu["worker"] - rooms["decode"], 0.1)
     yield (
-        "**The next optimisation** is a decoder that writes columns without making Python objects. Its ceiling is the "
-        f"whole of decoding: {rooms['decode']:.1f} of {cpu['worker']:.1f} µs, "
-        f"{cpu['worker'] / max(cpu['worker'] - rooms['decode'], 0.1):.1f} times the rate if decoding were "
-        "free. It would "
-        "make the bare loop faster too. After it comes the accounts room, whose cost is in some sixty NumPy "
-        "calls a closed "
-        f"epoch and partition ({rooms['accounts']:.1f} µs at this density of events; less with more).\n"
+        "**The next optimisation** is a decoder that writes columns without making Python objects. Were decoding free, "
+        f"{rooms['decode']:.1f} of {cpu['worker']:.1f} µs would go: {ceiling:.1f} times the rate is the ceiling, and "
+        "the bare loop would gain more. After it comes the accounts room, some sixty NumPy calls for each closed epoch "
+        f"and partition: {rooms['accounts']:.1f} µs at this density of events, less at a greater one.\n"
     )
 
 
 def _sizes(found: Found) -> Iterator[str]:
-    yield "## How much memory, how soon, how many\n"
     idle, many, latency = found["idle_accounts"], found["many_accounts"], found["alert_latency"]
-    stored = [(queries, f"{size:.0f}") for queries, size in found["stored_bytes_by_queries"].items()]
     cpu = found["cpu_seconds_per_million"]
     yield (
         f"{idle['accounts']:,} accounts came once and were silent for four days. Each then took "
-        f"{idle['worker_bytes']:.0f} bytes of the worker and {idle['redis_bytes']:.0f} of Redis. While they "
-        "were active "
-        "(their rows are in both partitions of the clusters then) it was "
-        f"{idle['worker_bytes_while_active']:,.0f} bytes of "
-        "the worker.\n"
+        f"{idle['worker_bytes']:.0f} bytes of the worker and {idle['redis_bytes']:.0f} of Redis. While active, "
+        f"with rows in both partitions of the clusters, it was {idle['worker_bytes_while_active']:,.0f} bytes of the "
+        "worker.\n"
     )
     yield (
-        f"Of {many['accounts']:,} accounts in Redis, of the mixed ages of the simulation, each took "
-        f"{many['redis_bytes']:.0f} bytes, of which about 110 are Redis' own and the key. The stored state "
-        "alone, by how "
-        "many queries the account has made:\n"
+        f"Of {many['accounts']:,} accounts in Redis, of the ages that the simulation gives, each took "
+        f"{many['redis_bytes']:.0f} bytes, about 110 of which are the key and what Redis adds. The state alone:\n"
     )
-    yield from _table(("queries", "bytes"), stored)
+    stored = [(queries, f"{size:.0f}") for queries, size in found["stored_bytes_by_queries"].items()]
+    yield from _table(("queries of the account", "bytes"), stored)
     rates = [(name, f"{rate:,.0f}") for name, rate in many["rates"].items()]
     yield from _table(("access and population", "queries/s"), rates)
     yield (
-        f"With all of them stored, the worker was killed; {many['backlog']:,} queries waited. "
-        f"{many['recovery_seconds']:.1f} s after the next start everything was read. The group's session "
-        "time-out was 4 s; "
-        "Kafka gives partitions of a dead member away only after it.\n"
+        f"With all of them stored the worker was killed, and {many['backlog']:,} queries came. "
+        f"{many['recovery_seconds']:.1f} s after the next start all were read. The session time-out was 4 s: only then "
+        "does Kafka give a dead member's partitions away.\n"
     )
     yield (
         f"Alerts: {latency['alerts']} transitions at {latency['rate']:,.0f} queries a second (wanted: "
-        f"{latency['target']:,.0f}, 70 % of the top rate), p50 {latency['p50']:.2f} s, p99 {latency['p99']:.2f} s.\n"
+        f"{latency['target']:,.0f}, 70 % of the top rate), p50 {latency['p50']:.2f} s, "
+        f"p99 {latency['p99']:.2f} s.\n"
     )
     yield (
-        f"Processor seconds of the workers for a million queries: {cpu['1']:.1f} with one, {cpu['2']:.1f} with two "
-        f"({cpu['1'] / cpu['2']:.0%} of the work of one for each query).\n"
+        f"Processor seconds of the workers for a million queries: {cpu['1']:.1f} with one, {cpu['2']:.1f} with two. "
+        f"Two on cores of their own would do {2 * cpu['1'] / cpu['2']:.2f} times the work of one.\n"
     )
 
 
@@ -223,7 +209,7 @@ def _sizing(found: Found) -> Iterator[str]:
         )
     head = ("queries/s", "accounts", "cores", "workers", "partitions", "Redis, a fifth active", "into Kafka")
     yield from _table(head, rows)
-    yield ("The last two rows are calculated, not tried: nothing above two workers on one machine was measured here.\n")
+    yield "All of it is calculated: nothing above two workers on one machine was tried here.\n"
 
 
 def _models(found: Found) -> Iterator[str]:
@@ -231,10 +217,9 @@ def _models(found: Found) -> Iterator[str]:
     sets = list(next(iter(models["auc"].values())))
     yield "## Models\n"
     yield (
-        "`EwGaussianTail` learns twelve means and variances in batches of 500 in "
-        f"{models['our_microseconds']:.2f} µs an "
-        f"observation; River's `EWMean` and `EWVar` take {models['river_microseconds']:.1f}: "
-        f"{models['speed_up']:.0f} times. "
+        "`EwGaussianTail` learns twelve means and variances, in batches of 500, in "
+        f"{models['our_microseconds']:.2f} µs an observation; River's `EWMean` and `EWVar` take "
+        f"{models['river_microseconds']:.1f}, {models['speed_up']:.0f} times as long. "
         f"The numbers differ by at most {models['largest_difference']:.0e} of their size.\n"
     )
     yield "ROC-AUC of streaming detectors that score an observation before they learn it, defaults throughout:\n"
@@ -245,9 +230,8 @@ def _models(found: Found) -> Iterator[str]:
     yield from _table(("model", *sets, "µs an observation"), rows)
     yield (
         "Ours is made for another job: one account's own rate against its own past, millions of accounts, a few "
-        "nanoseconds a feature in batches. Where a peer leads, it looks at features together or at a longer "
-        "past, which "
-        "nobody can afford for each account; groups of accounts, thousands instead of millions, do get River's "
+        "nanoseconds a feature in batches. Where a peer leads, it looks at features together or at a longer past, "
+        "which nobody can afford for each account; groups of accounts, thousands instead of millions, do get River's "
         "half-space trees. The Numenta benchmark labels windows of a tenth of a series; ours forgets in some twenty "
         "observations, so it marks where a window begins and finds its middle ordinary.\n"
     )
