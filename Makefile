@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types layers services docs e2e bench bench-gateway chaos fuzz audit sbom image-check lock clean
+.PHONY: help demo tutorial time-tutorial test check lint format types layers services docs e2e bench bench-gateway chaos fuzz audit sbom image-check lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -21,8 +21,14 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## Show a campaign being found: broker, Redis, worker and traffic on this machine, about a minute; DEMO_FLAGS=--keep
-	@$(BIN)/stream-guard demo $(DEMO_FLAGS)
+demo: $(STAMP) ## Show a campaign being found: broker, Redis, worker and traffic on this machine, about a minute
+	@$(BIN)/stream-guard demo
+
+tutorial: $(STAMP) ## docs/tutorial.md: the demo with a decision that waits for you; runs until Ctrl-C
+	@$(BIN)/stream-guard demo --keep --policy docs/tutorial.toml
+
+time-tutorial: $(STAMP) ## Go through the tutorial in a clean clone, installing included, to build/tutorial.json; minutes
+	$(BIN)/python -m tests.tutorial
 
 test: services check ## Run every check and test; installs a JDK, Redis and Prometheus' tools where missing
 	@OPENBLAS_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_FLAGS)

