@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from stream_guard.evaluate.chronicle import Chronicle
+from stream_guard.evaluate.page import page
+from stream_guard.evaluate.report import evaluation
+from stream_guard.evaluate.targets import BASELINES
 from stream_guard.evaluate.truth import Truth, read_truth
 from stream_guard.records import (
     Action,
@@ -14,6 +19,7 @@ from stream_guard.records import (
     Decision,
     DecisionStatus,
     Member,
+    Outputs,
     Scope,
     Severity,
     Verdict,
@@ -108,3 +114,32 @@ def made_trial(scenario: str, seed: int, *attacks: Json, honest: Json | None = N
     }  # fmt: skip
     trial: Json = {"scenario": scenario, "seed": seed, "days": 3.0, "benign_groups": [], "attacks": list(attacks)}
     return trial | {"honest": calm | (honest or {})} | changes
+
+
+def made_chronicle() -> Chronicle:
+    """Of an attack that is found and limited."""
+    chronicle = Chronicle(made_truth())
+    early = made_campaign(HOSTILE[:4], last_seen=START + 600, log_odds=0.5)
+    chronicle.observe(Outputs(0, [], [], [early]))
+    grown = made_campaign(HOSTILE[:8], last_seen=START + 1_200, log_odds=3.0)
+    decisions = [made_decision(tuple(HOSTILE[:8])), made_decision(tuple(HOSTILE[:8]))]
+    chronicle.observe(Outputs(1, [made_alert(at=1_200.0, log_odds=3.0)], decisions, [grown]))
+    chronicle.observe(Outputs(2, [], [], [grown]))  # nothing new: it fades
+    return chronicle
+
+
+def made_page(label: str = "lab") -> str:
+    """An evaluation of two seeds as a page."""
+    chronicle = made_chronicle()
+    bins = chronicle.reliability([made_campaign(HOSTILE[:8])])
+    story = chronicle.timelines()["lab"]
+    share = {"leaked": 50, "leaked_share": 0.5, "recall": 0.6, "honest_flagged": 0, "threshold": 3.0}
+    trials = [
+        made_trial(
+            "S3", seed, made_attack(label=label, exchanges=100, exchanges_planned=1_000, acted_on=8),
+            timelines={label: story}, reliability=bins,
+            baselines={"honest_budget": 0} | dict.fromkeys(BASELINES, share),
+        )
+        for seed in range(2)
+    ]  # fmt: skip
+    return page(json.loads(json.dumps(evaluation(trials, {"seeds": 2, "days": None}, "0" * 64))))

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 
-from stream_guard.evaluate.chronicle import Chronicle, calibration_error, summed
+from stream_guard.evaluate.chronicle import calibration_error, summed
 from stream_guard.evaluate.page import page
 from stream_guard.evaluate.report import evaluation
-from stream_guard.evaluate.targets import BASELINES
 from stream_guard.records import Action, DecisionStatus, Outputs, Verdict
-from tests.support.trials import (
-    HOSTILE,
-    START,
-    made_alert,
-    made_attack,
-    made_campaign,
-    made_decision,
-    made_trial,
-    made_truth,
-)
+from tests.support.trials import HOSTILE, made_campaign, made_chronicle, made_decision, made_page, made_trial
 
 VOID = {"meta", "rect", "line", "polyline", "circle", "path"}
 
@@ -53,19 +42,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def watched() -> Chronicle:
-    chronicle = Chronicle(made_truth())
-    early = made_campaign(HOSTILE[:4], last_seen=START + 600, log_odds=0.5)
-    chronicle.observe(Outputs(0, [], [], [early]))
-    grown = made_campaign(HOSTILE[:8], last_seen=START + 1_200, log_odds=3.0)
-    decisions = [made_decision(tuple(HOSTILE[:8])), made_decision(tuple(HOSTILE[:8]))]
-    chronicle.observe(Outputs(1, [made_alert(at=1_200.0, log_odds=3.0)], decisions, [grown]))
-    chronicle.observe(Outputs(2, [], [], [grown]))  # nothing new: it fades
-    return chronicle
-
-
 def test_a_timeline_has_scores_alerts_and_the_first_of_each_action() -> None:
-    story = watched().timelines()["lab"]
+    story = made_chronicle().timelines()["lab"]
     (line,) = story["scores"]
     assert line["points"] == [[0.1667, 0.5, 4], [0.3333, 3.0, 8]]
     assert story["alerts"] == [[0.3333, "firing", "critical", "extraction_campaign", 3.0]]
@@ -75,14 +53,14 @@ def test_a_timeline_has_scores_alerts_and_the_first_of_each_action() -> None:
 
 
 def test_observing_and_lapsed_decisions_are_no_actions() -> None:
-    chronicle = watched()
+    chronicle = made_chronicle()
     chronicle.observe(Outputs(3, [], [made_decision((), status=DecisionStatus.EXPIRED)], []))
     chronicle.observe(Outputs(3, [], [made_decision((), action=Action.OBSERVE)], []))
     assert len(chronicle.timelines()["lab"]["actions"]) == 1
 
 
 def test_reliability_counts_every_campaign_once_and_its_members() -> None:
-    chronicle = watched()
+    chronicle = made_chronicle()
     resold = made_campaign(["s1", "s2", "s3"], "c2", verdict=Verdict.RESELLER_POOL, log_odds=-3.0)
     chronicle.observe(Outputs(4, [], [], [resold]))
     found = chronicle.reliability([made_campaign([*HOSTILE[:8], "s1"]), resold])
@@ -99,35 +77,19 @@ def test_calibration_error_is_the_weighted_distance() -> None:
     assert calibration_error([[0.0, 0.0, 0.0]] * 10) is None
 
 
-def report(label: str = "lab") -> str:
-    chronicle = watched()
-    bins = chronicle.reliability([made_campaign(HOSTILE[:8])])
-    story = chronicle.timelines()["lab"]
-    share = {"leaked": 50, "leaked_share": 0.5, "recall": 0.6, "honest_flagged": 0, "threshold": 3.0}
-    trials = [
-        made_trial(
-            "S3", seed, made_attack(label=label, exchanges=100, exchanges_planned=1_000, acted_on=8),
-            timelines={label: story}, reliability=bins,
-            baselines={"honest_budget": 0} | dict.fromkeys(BASELINES, share),
-        )
-        for seed in range(2)
-    ]  # fmt: skip
-    return page(json.loads(json.dumps(evaluation(trials, {"seeds": 2, "days": None}, "0" * 64))))
-
-
 def test_the_page_is_whole_loads_nothing_and_is_the_same_twice() -> None:
-    text = report()
+    text = made_page()
     parsed = Page()
     parsed.feed(text)
     assert parsed.open == []
     assert parsed.loads == []
     assert "url(" not in text
     assert "@import" not in text
-    assert text == report()
+    assert text == made_page()
 
 
 def test_every_chart_has_a_name_and_every_table_can_be_scrolled_by_keyboard() -> None:
-    text = report()
+    text = made_page()
     charts = re.findall(r"<svg [^>]*>", text)
     assert len(charts) >= 4  # two timelines, reliability, a comparison
     assert all('role="img" aria-label="' in chart for chart in charts)
@@ -135,7 +97,7 @@ def test_every_chart_has_a_name_and_every_table_can_be_scrolled_by_keyboard() ->
 
 
 def test_what_the_page_shows_is_escaped() -> None:
-    assert "<b>" not in report("<b>lab</b>")
+    assert "<b>" not in made_page("<b>lab</b>")
 
 
 def test_a_page_without_attacks_or_baselines_can_be_drawn() -> None:
