@@ -20,8 +20,12 @@ from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 
 from stream_guard.adapters.notify.targets import load_targets
+from stream_guard.adapters.prometheus import Metrics
+from stream_guard.app import notify
+from stream_guard.app.health import HealthState
+from stream_guard.app.web import make_console, make_web
 from stream_guard.cli import cli
-from stream_guard.policy import load_policy
+from stream_guard.policy import Decisions, load_policy
 from stream_guard.settings import PREFIX, Settings
 from tests.support.kustomize import Manifest, build, containers, read
 
@@ -39,7 +43,15 @@ CUSTOM: dict[str, type[BaseModel]] = {
     "PodMonitor": PodMonitor,
     "PrometheusRule": PrometheusRule,
 }
-HTTP_PROBES = {"worker": {"/healthz", "/readyz"}, "console": {"/healthz"}, "notifier": {"/healthz"}}
+NOBODY: Any = None
+SERVED = {
+    component: {resource.canonical for resource in application.router.resources()}
+    for component, application in (
+        ("worker", make_web(HealthState(), Metrics(), NOBODY)),
+        ("console", make_console(NOBODY, (), Decisions())),
+        ("notifier", notify._application(Metrics())),
+    )
+}
 
 
 @functools.cache
@@ -167,7 +179,10 @@ def test_probes_ask_what_is_served(overlay: str, component: str) -> None:
         return
     assert ports == {"http": environment(overlay, container).web.port}
     assert {probe["httpGet"]["port"] for probe in probes} == {"http"}
-    assert {probe["httpGet"]["path"] for probe in probes} == HTTP_PROBES[component]
+    startup, readiness, liveness = (probe["httpGet"]["path"] for probe in probes)
+    assert startup == liveness == "/healthz"
+    assert readiness == ("/readyz" if "/readyz" in SERVED[component] else "/healthz")
+    assert {startup, readiness} <= SERVED[component]
 
 
 def environment(overlay: str, container: Manifest) -> Settings:
@@ -358,6 +373,7 @@ def test_the_rules_are_those_of_prometheus() -> None:
 def test_prometheus_scrapes_every_pod_with_metrics_under_the_job_of_the_rules() -> None:
     (monitor,) = of_kind("production", "PodMonitor").values()
     assert chosen("production", monitor["spec"]["selector"]) == {"worker", "notifier"}
+    assert {component for component, paths in SERVED.items() if "/metrics" in paths} == {"worker", "notifier"}
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
     assert {pod["metadata"]["labels"][monitor["spec"]["jobLabel"]] for pod in pods("production").values()} == {
