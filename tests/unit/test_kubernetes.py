@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +28,13 @@ from stream_guard.app.health import HealthState
 from stream_guard.app.web import make_console, make_web
 from stream_guard.cli import cli
 from stream_guard.policy import Decisions, load_policy
-from stream_guard.settings import PREFIX, Settings
+from stream_guard.settings import ALIASES, PREFIX, load_settings
 from tests.support.kustomize import Manifest, build, containers, read
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from stream_guard.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -186,21 +190,16 @@ def test_probes_ask_what_is_served(overlay: str, component: str) -> None:
 
 
 def environment(overlay: str, container: Manifest) -> Settings:
-    """The settings as the container would read them; files are mounted at this test's own copies."""
-    nested: dict[str, Any] = {}
-    for name, value in variables(overlay, container).items():
-        assert name.startswith(PREFIX), name
-        path = name.removeprefix(PREFIX).lower().split("__")
-        if path == ["policy"]:
-            nested["policy"] = value
-            continue
-        group, field = path
-        kind = Settings.model_fields[group].annotation
-        known = getattr(kind, "model_fields", {})
-        secret = field not in known and field.endswith("_file")
-        assert field.removesuffix("_file" * secret) in known, name
-        nested.setdefault(group, {})[field.removesuffix("_file" * secret)] = "x" * 16 if secret else value
-    return Settings.model_validate(nested)
+    """The settings as the container reads them, with secrets of this test."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
+        secret = Path(name) / "secret"
+        secret.write_text("x" * 16, encoding="utf-8")
+        for variable in [variable for variable in os.environ if variable.startswith((PREFIX, *ALIASES))]:
+            patch.delenv(variable)
+        for variable, value in variables(overlay, container).items():
+            assert variable.startswith(PREFIX), variable
+            patch.setenv(variable, str(secret) if value.startswith("/run/secrets/") else value)
+        return load_settings()
 
 
 def variables(overlay: str, container: Manifest) -> dict[str, str]:

@@ -46,6 +46,7 @@ WRITTEN = {
     "build/fuzz.json",
     "build/fuzz/",
     "build/sbom.json",
+    "build/tutorial.json",
 }
 
 
