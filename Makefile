@@ -7,7 +7,7 @@ DEMO_STAMP := $(VENV)/.installed-demo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo tutorial time-tutorial test check lint format types layers services docs e2e bench bench-gateway chaos fuzz audit sbom image-check lock clean
+.PHONY: help demo tutorial time-tutorial test check lint format types layers services generate docs e2e bench bench-gateway chaos fuzz audit sbom image-check lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -59,8 +59,12 @@ types: $(STAMP) ## Types: mypy, strict
 layers: $(STAMP) ## Who may import whom: import-linter
 	$(BIN)/lint-imports --no-cache
 
-docs: $(STAMP) ## Write the reference pages from the code, then the site to build/site
+generate: $(STAMP) ## Write what comes from the code: reference pages, dashboards, the rules for the Prometheus operator
 	$(BIN)/python docs/generate.py
+	$(BIN)/python deploy/grafana/generate.py
+	$(BIN)/python deploy/kubernetes/generate.py
+
+docs: generate ## Build the documentation as a site, build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 services: $(STAMP) ## Install the servers and tools that the tests start

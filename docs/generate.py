@@ -117,7 +117,7 @@ def field_docs(model: type[BaseModel]) -> dict[str, str]:
 
 def _begin(source: str, title: str, text: str) -> list[str]:
     return [
-        f"<!-- Written by docs/generate.py from {source}; change that, then run `make docs`. -->\n",
+        f"<!-- Written by docs/generate.py from {source}; change that, then run `make generate`. -->\n",
         f"# {title}\n",
         f"{text}\n",
     ]

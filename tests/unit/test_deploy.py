@@ -278,7 +278,7 @@ def test_the_dashboards_are_what_the_generator_writes() -> None:
     made = generator()
     assert {path.stem for path in DASHBOARDS} == set(made.BOARDS) == {"overview", "detection", "engine", "decisions"}
     for path in DASHBOARDS:
-        assert path.read_text(encoding="utf-8") == made.dashboard_json(path.stem), "run deploy/grafana/generate.py"
+        assert path.read_text(encoding="utf-8") == made.dashboard_json(path.stem), "run `make generate`"
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

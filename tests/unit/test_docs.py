@@ -53,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("page", GENERATOR.PAGES)
 def test_a_generated_page_is_what_the_code_says(page: str) -> None:
-    assert (DOCS / page).read_text(encoding="utf-8") == GENERATOR.PAGES[page](), "run `make docs`"
+    assert (DOCS / page).read_text(encoding="utf-8") == GENERATOR.PAGES[page](), "run `make generate`"
 
 
 def models() -> list[type[BaseModel]]:

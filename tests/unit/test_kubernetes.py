@@ -366,7 +366,7 @@ def test_the_rules_are_those_of_prometheus() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.TARGET.read_text(encoding="utf-8") == module.rules(), "run deploy/kubernetes/generate.py"
+    assert module.TARGET.read_text(encoding="utf-8") == module.rules(), "run `make generate`"
 
 
 def test_prometheus_scrapes_every_pod_with_metrics_under_the_job_of_the_rules() -> None:
