@@ -14,6 +14,7 @@ from stream_guard.clusters.own_models import OwnModels, model_shares
 from stream_guard.clusters.own_past import OwnPast
 from stream_guard.clusters.population import Population
 from stream_guard.clusters.resale import explained_by_resale, looks_resold, worth_a_report
+from stream_guard.clusters.siblings import alike_groups
 from stream_guard.clusters.signals import SIGNALS
 from stream_guard.clusters.signals.binding import FAMILIES
 from stream_guard.clusters.view import GroupView
@@ -121,6 +122,7 @@ class TenantJudge:
         view = GroupView(rows, groups.sample(), self.population, now, crowd.classes)
         columns, per_hour = self._measure(view, groups)
         terms, total = self._terms(columns, len(groups))
+        total = self._alike(view, columns, terms, total)
         total = self._rarity(columns, terms, total)
         held = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
         suspicious = total >= limits.suspect_log_odds - limits.suspect_hysteresis * held
@@ -219,6 +221,13 @@ class TenantJudge:
                 terms[signal.name] = signal.score_many(columns[signal.name])
                 total = total + terms[signal.name]
         return terms, total
+
+    def _alike(self, view: GroupView, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats) -> Floats:
+        """Ask how many groups stand where this one does, once everything else is known about them."""
+        signal = next(signal for signal in self.signals if signal.name == "alike_groups")
+        columns["alike_groups"] = alike_groups(view, total)
+        terms["alike_groups"] = signal.score_many(columns["alike_groups"])
+        return np.asarray(total + terms["alike_groups"])
 
     def _rarity(self, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats) -> Floats:
         """Ask the forest about the groups for which its answer could matter."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stream_guard.clusters.signals.binding import BILLING_REUSE, BINDING
 from stream_guard.clusters.signals.content import CAPABILITY_FOCUS, SAME_ITEMS, SHARED_TEMPLATE
-from stream_guard.clusters.signals.growth import GROWTH, MODEL_PIVOT, RARITY
+from stream_guard.clusters.signals.growth import ALIKE_GROUPS, GROWTH, MODEL_PIVOT, RARITY
 from stream_guard.clusters.signals.lockstep import EVEN_COUNTS, FLAT_DAY, REGULAR_GAPS
 from stream_guard.clusters.signals.network import DATACENTRE_EXITS, LANGUAGE_MISMATCH
 from stream_guard.clusters.signals.organisation import INSTITUTION, ONE_ORGANISATION
@@ -33,6 +33,7 @@ SIGNALS = (
     ONE_ORGANISATION,
     GROWTH,
     MODEL_PIVOT,
+    ALIKE_GROUPS,
     RARITY,
 )
 

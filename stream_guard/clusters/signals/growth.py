@@ -1,7 +1,7 @@
 """The group against its own past, and against the population of groups.
 
-These columns are kept by the judge, because they need state a group: see `clusters.own_past`, `clusters.own_models` and
-`clusters.forest`.
+These columns are kept by the judge, because they need state a group or what all groups add up to: see
+`clusters.own_past`, `clusters.own_models`, `clusters.siblings` and `clusters.forest`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,14 @@ GROWTH = Signal(
     attack=8.0,
     gain=0.8,
     text="traffic is {observed:.1f} standard deviations above the group's own past, up to {expected:.1f} elsewhere",
+)
+ALIKE_GROUPS = Signal(
+    "alike_groups",
+    honest=3.0,
+    attack=9.0,
+    gain=2.5,
+    text="{observed:.0f} other groups of the kind look the same and share a rare client or template, "
+    "at most {expected:.0f} elsewhere",
 )
 RARITY = Signal(
     "rarity",
