@@ -223,9 +223,12 @@ class TenantJudge:
         return terms, total
 
     def _alike(self, view: GroupView, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats) -> Floats:
-        """Ask how many groups stand where this one does, once everything else is known about them."""
+        """Ask how many groups stand where this one does, once everything else is known about them.
+
+        A partition holds its share of them, so what it counts stands for as many as there are partitions.
+        """
         signal = next(signal for signal in self.signals if signal.name == "alike_groups")
-        columns["alike_groups"] = alike_groups(view, total)
+        columns["alike_groups"] = alike_groups(view, total) * self._partitions
         terms["alike_groups"] = signal.score_many(columns["alike_groups"])
         return np.asarray(total + terms["alike_groups"])
 

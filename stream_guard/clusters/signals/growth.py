@@ -17,10 +17,10 @@ GROWTH = Signal(
 )
 ALIKE_GROUPS = Signal(
     "alike_groups",
-    honest=3.0,
-    attack=9.0,
+    honest=6.0,
+    attack=18.0,
     gain=2.5,
-    text="{observed:.0f} other groups of the kind look the same and share a rare client or template, "
+    text="about {observed:.0f} other groups of the kind look the same and share a rare client or template, "
     "at most {expected:.0f} elsewhere",
 )
 RARITY = Signal(
