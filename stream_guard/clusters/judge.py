@@ -10,7 +10,7 @@ import numpy as np
 from stream_guard.clusters.accounts_alone import AccountJudge
 from stream_guard.clusters.forest import GroupForest
 from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of, owner_of
-from stream_guard.clusters.own_models import OwnModels, model_shares
+from stream_guard.clusters.own_models import OwnModels
 from stream_guard.clusters.own_past import OwnPast
 from stream_guard.clusters.population import Population
 from stream_guard.clusters.resale import explained_by_resale, looks_resold, worth_a_report
@@ -159,9 +159,9 @@ class TenantJudge:
         fingerprints = groups.fingerprint.tolist()
         columns["growth"] = self.own_past.score(fingerprints, per_hour)
         of, models = view.spread(np.arange(len(view))), view.values(Kind.MODEL)
-        shares, known = model_shares(of, models, len(view))
+        choice = self.own_models.choice(of, models, len(view))
         everyone = view.population.shares(Kind.MODEL)
-        columns["model_pivot"] = self.own_models.score(fingerprints, shares, known, everyone, view.now)
+        columns["model_pivot"] = self.own_models.score(fingerprints, choice, everyone, view.now)
         return columns, per_hour
 
     def _learn(  # noqa: PLR0913, PLR0917 - private; everything that the one caller has at hand

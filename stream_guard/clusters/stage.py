@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from stream_guard.clusters.judge import Crowd, TenantJudge
+from stream_guard.clusters.own_models import StoredModels
 from stream_guard.clusters.population import Population, StoredPopulation
 from stream_guard.clusters.rows import RowStore
 from stream_guard.errors import StateError
@@ -156,7 +157,10 @@ class ClustersStage:
                 signal.load(stored.signals.get(signal.name, []))
             models.forest.load(stored.forest)
             models.own_past.load(stored.own_past)
-            models.own_models.load(stored.own_models)
+            try:
+                models.own_models.load(stored.own_models)
+            except ValueError as error:
+                raise StateError("cluster models: not readable") from error
             models.suspected = frozenset(stored.suspected)
 
     def dump_population(self, tenant: str) -> bytes:
@@ -188,7 +192,7 @@ class _StoredTenant(msgspec.Struct):
     forest: list[list[float]]
     own_past: dict[int, tuple[float, float, int]]
     suspected: list[int]
-    own_models: dict[int, tuple[float, float, dict[int, float]]] = {}
+    own_models: StoredModels = msgspec.field(default_factory=StoredModels)
 
 
 class _StoredModels(msgspec.Struct):

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from stream_guard.clusters.own_models import OwnModels, model_shares
+from stream_guard.clusters.own_models import OwnModels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 HOUR = 3_600.0
 USUAL = {1: 0.75, 2: 0.25}
 MOVED = {1: 0.3, 2: 0.2, 3: 0.5}
 
 
+def members(shares: dict[int, float], known: int) -> NDArray[np.uint32]:
+    """Members of one group that use the models in these shares."""
+    count = [round(share * known) for share in shares.values()]
+    return np.repeat(np.array(list(shares), np.uint32), count)
+
+
 def score(models: OwnModels, mine: dict[int, float], everyone: dict[int, float], now: float, known: int = 200) -> float:
-    return float(models.score([7], [mine], [known], everyone, now)[0])
+    used = members(mine, known)
+    choice = models.choice(np.zeros(len(used), np.int64), used, 1)
+    return float(models.score([7], choice, everyone, now)[0])
 
 
 def used_to(now: float = 12 * HOUR) -> OwnModels:
@@ -65,7 +78,7 @@ def test_dead_groups_are_forgotten_and_everyone_is_kept() -> None:
     models = used_to()
     models.forget({8})
     assert np.isnan(score(models, MOVED, USUAL, 13 * HOUR))
-    assert len(models.dump()) == 2
+    assert len(models.dump().groups) == 2
 
 
 def test_the_state_survives() -> None:
@@ -76,13 +89,19 @@ def test_the_state_survives() -> None:
 
 def test_shares_are_of_the_members_whose_model_is_known() -> None:
     of = np.array([0, 0, 0, 1, 1, 2])
-    shares, known = model_shares(of, np.array([5, 5, 6, 6, 0, 0], np.uint32), 3)
-    assert shares == [{5: pytest.approx(2 / 3), 6: pytest.approx(1 / 3)}, {6: 1.0}, {}]
-    assert known == [3, 1, 0]
+    choice = OwnModels().choice(of, np.array([5, 5, 6, 6, 0, 0], np.uint32), 3)
+    assert choice.shares[:, :2] == pytest.approx(np.array([[2 / 3, 1 / 3], [0.0, 1.0], [0.0, 0.0]]))
+    assert choice.known.tolist() == [3, 1, 0]
 
 
-def test_beyond_the_most_common_models_all_are_one() -> None:
-    models = np.repeat(np.arange(1, 41, dtype=np.uint32), np.arange(41, 1, -1))
-    (shares,), _ = model_shares(np.zeros(len(models), np.int64), models, 1)
-    assert len(shares) == 33
-    assert shares[0] == pytest.approx(models[models > 32].size / models.size)
+def test_models_beyond_those_told_apart_are_one() -> None:
+    choice = OwnModels().choice(np.zeros(40, np.int64), np.arange(1, 41, dtype=np.uint32), 1)
+    assert choice.shares.shape == (1, 17)
+    assert choice.shares[0, 16] == pytest.approx(24 / 40)
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    state = used_to().dump()
+    state.groups.append(9)
+    with pytest.raises(ValueError, match="different lengths"):
+        OwnModels().load(state)
