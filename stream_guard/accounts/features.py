@@ -23,6 +23,8 @@ from stream_guard.records import (
     TOPIC_BITS,
     EventBatch,
     Kind,
+    put_rows,
+    take_rows,
 )
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def learn_prompts(rows: NDArray[np.void], private: NDArray[np.void], of: NDArray
     sketch = batch.sketch if everything else batch.sketch[has]
     segments = Segments.from_sorted(of if everything else of[has])
     touched = (of if everything else of[has])[segments.start]
-    some, own = rows[touched], private[touched]
+    some, own = take_rows(rows, touched), take_rows(private, touched)
     shows = learn_templates(
         some["templates"], own["template_counts"], own["bloom"], own["bloom_keys"], segments.of, sketch["keys"]
     )
@@ -135,7 +137,8 @@ def learn_prompts(rows: NDArray[np.void], private: NDArray[np.void], of: NDArray
     some["topic"] = np.rint(127.0 * (fresh + keep * old)).reshape(-1, TOPIC_BITS)
     some["prompts"] += segments.length.astype(np.uint32)
     some["items"] = _smallest_items(some["items"], segments.of, sketch["exact"])
-    rows[touched], private[touched] = some, own
+    put_rows(rows, touched, some)
+    put_rows(private, touched, own)
 
 
 def _last_known(segments: Segments, known: NDArray[np.bool_]) -> NDArray[np.int64]:

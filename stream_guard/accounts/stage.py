@@ -17,7 +17,7 @@ import numpy as np
 from stream_guard.accounts.features import count_events, fade, learn_behaviour, learn_prompts
 from stream_guard.accounts.segments import Segments
 from stream_guard.accounts.table import AccountTable, state_key
-from stream_guard.records import AccountStatus, AccountStatusValue, DeltaBundle, EventBatch
+from stream_guard.records import AccountStatus, AccountStatusValue, DeltaBundle, EventBatch, put_rows, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -224,14 +224,14 @@ class AccountsStage:
         touched = np.union1d(touched, self._apply_statuses(number))
         self.dirty.update(touched.tolist())
         names, self._names = self._names, {}
-        rows = self.table.rows[touched]
+        rows = take_rows(self.table.rows, touched)
         keys = [self.table.keys[slot] for slot in touched.tolist()]
         return Closed(DeltaBundle(self.partition, number, rows, keys, names), events, duplicates, limited)
 
     def _learn(self, batch: EventBatch, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         segments = Segments.from_sorted(slots)
         touched = slots[segments.start]
-        rows, private = self.table.rows[touched], self.table.private[touched]
+        rows, private = take_rows(self.table.rows, touched), take_rows(self.table.private, touched)
         end = fade(rows, segments, batch)
         evidence = np.flatnonzero(~batch.limited)
         if len(evidence) == len(batch):
@@ -240,13 +240,15 @@ class AccountsStage:
         elif len(evidence):
             of = segments.of[evidence]
             where = np.unique(of)
-            some, own, kept = rows[where], private[where], take(batch, evidence)
+            some, own, kept = take_rows(rows, where), take_rows(private, where), take(batch, evidence)
             position = np.searchsorted(where, of)
             learn_behaviour(some, own, Segments.from_sorted(position), kept, end[where])
             learn_prompts(some, own, position, kept)
-            rows[where], private[where] = some, own
+            put_rows(rows, where, some)
+            put_rows(private, where, own)
         count_events(rows, segments, batch)
-        self.table.rows[touched], self.table.private[touched] = rows, private
+        put_rows(self.table.rows, touched, rows)
+        put_rows(self.table.private, touched, private)
         return touched
 
     def _fresh(self, number: int, events: NDArray[np.uint64]) -> NDArray[np.bool_]:

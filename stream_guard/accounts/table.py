@@ -12,7 +12,7 @@ import numpy as np
 
 from stream_guard.accounts.packing import PRIVATE, pack, unpack
 from stream_guard.errors import StateError
-from stream_guard.records import ROW
+from stream_guard.records import ROW, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,7 +82,8 @@ class AccountTable:
         """Stored form of some accounts: msgpack `[version, packed]`, keyed by `state_key`."""
         encode, listed = msgspec.msgpack.Encoder().encode, list(slots)
         keys = [self.keys[slot] for slot in listed]
-        packed = pack(self.rows[listed], self.private[listed])
+        places = np.array(listed, np.int64)
+        packed = pack(take_rows(self.rows, places), take_rows(self.private, places))
         return {state_key(key): encode((STATE_VERSION, data)) for key, data in zip(keys, packed, strict=True)}
 
     def load(self, states: Mapping[bytes, bytes]) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from stream_guard.campaigns.grouping import family_of
 from stream_guard.campaigns.likeness import Likeness
-from stream_guard.records import Kind
+from stream_guard.records import Kind, put_rows, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,8 +112,9 @@ def _gather(suspicions: Sequence[Suspicion], first: NDArray[np.int64]) -> NDArra
     of = np.searchsorted(end, first, side="right")
     rows = np.empty(len(first), suspicions[0].rows.dtype)
     for number in np.unique(of).tolist():
-        mine = of == number
-        rows[mine] = suspicions[number].rows[first[mine] - (end[number] - len(suspicions[number].rows))]
+        mine = np.flatnonzero(of == number)
+        part = suspicions[number].rows
+        put_rows(rows, mine, take_rows(part, first[mine] - (end[number] - len(part))))
     return rows
 
 

@@ -18,7 +18,7 @@ from stream_guard.clusters.siblings import alike_groups
 from stream_guard.clusters.signals import SIGNALS
 from stream_guard.clusters.signals.binding import FAMILIES
 from stream_guard.clusters.view import GroupView
-from stream_guard.records import Evidence, Kind, Suspicion
+from stream_guard.records import Evidence, Kind, Suspicion, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,7 +105,7 @@ class TenantJudge:
         counted = turn % _TURNS == 0 or self.population is None
         if counted or self.population is None:
             honest = ~crowd.suspect
-            self.population = Population.of(rows[honest] if honest.sum() >= 100 else rows)
+            self.population = Population.of(take_rows(rows, honest) if honest.sum() >= 100 else rows)
         groups = form_groups(rows, limits.min_members, self._partition, self._partitions)
         if turn % _TURNS == 0:
             alive = set(groups.fingerprint.tolist())
@@ -275,7 +275,7 @@ class TenantJudge:
             value=value,
             log_odds=float(sum(term.contribution for term in evidence)),
             evidence=evidence,
-            rows=crowd.rows[members],
+            rows=take_rows(crowd.rows, members),
             keys=crowd.keys_of(members),
             anchors=anchors,
             names={

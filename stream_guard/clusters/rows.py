@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from stream_guard.errors import StateError
-from stream_guard.records import DEFAULT_TENANT, ROW, DeltaBundle
+from stream_guard.records import DEFAULT_TENANT, ROW, DeltaBundle, put_rows, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,11 +57,11 @@ class RowStore:
         slots = np.fromiter((get(account, -1) for account in accounts), np.int64, len(accounts))
         for position in np.flatnonzero(slots < 0).tolist():
             slots[position] = self._slot(accounts[position], delta.keys[position])
-        known = self.rows[slots]
-        later = np.nan_to_num(delta.rows["status_at"], nan=-np.inf) >= np.nan_to_num(known["status_at"], nan=-np.inf)
-        newer = (delta.rows["events"] > known["events"]) | ((delta.rows["events"] == known["events"]) & later)
+        events, status_at = self.rows["events"][slots], self.rows["status_at"][slots]
+        later = np.nan_to_num(delta.rows["status_at"], nan=-np.inf) >= np.nan_to_num(status_at, nan=-np.inf)
+        newer = (delta.rows["events"] > events) | ((delta.rows["events"] == events) & later)
         slots = slots[newer]
-        self.rows[slots] = delta.rows[newer]
+        put_rows(self.rows, slots, take_rows(delta.rows, newer))
         self.dirty.update(slots.tolist())
 
     def shrink(self) -> list[int]:
@@ -85,7 +85,7 @@ class RowStore:
         moved = {old: new for new, old in enumerate(kept.tolist())}
         capacity = max(1_024, 2 * len(kept))  # memory is given back
         rows, suspect = np.zeros(capacity, ROW), np.zeros(capacity, np.bool_)
-        rows[: len(kept)], suspect[: len(kept)] = self.rows[kept], self.suspect[kept]
+        rows[: len(kept)], suspect[: len(kept)] = take_rows(self.rows, kept), self.suspect[kept]
         self.rows, self.suspect = rows, suspect
         self.keys = [self.keys[slot] for slot in kept.tolist()]
         self.tenant = [self.tenant[slot] for slot in kept.tolist()]
@@ -96,7 +96,7 @@ class RowStore:
     def dump(self, slots: Iterable[int]) -> dict[bytes, bytes]:
         """Stored form of some rows: msgpack `[version, account key, row]`."""
         encode, listed, size = msgspec.msgpack.Encoder().encode, list(slots), ROW.itemsize
-        rows = self.rows[listed]
+        rows = take_rows(self.rows, np.array(listed, np.int64))
         data, accounts = rows.tobytes(), rows["account"].tolist()
         return {
             row_key(account): encode((STATE_VERSION, self.keys[slot], data[place * size : (place + 1) * size]))

@@ -13,7 +13,7 @@ from stream_guard.clusters.own_models import StoredModels
 from stream_guard.clusters.population import Population, StoredPopulation
 from stream_guard.clusters.rows import RowStore
 from stream_guard.errors import StateError
-from stream_guard.records import Kind, Suspicion, SuspicionBundle
+from stream_guard.records import Kind, Suspicion, SuspicionBundle, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ class ClustersStage:
             if not len(slots):
                 continue
             slots = slots[np.argsort(live["account"][slots])]
-            rows = live[slots]
+            rows = take_rows(live, slots)
             per_hour = rows["rate_1h"] * np.exp(-(now - rows["last_ts"]) / 3_600.0)
             traffic[tenant] = (len(rows), float(per_hour.sum()))
             keys_of = partial(_keys_at, self.store.keys, slots)
@@ -94,9 +94,8 @@ class ClustersStage:
             suspect[slots[members]] = True
             if found:
                 honest = ~(crowd.suspect | suspect[slots]) & (rows["evidence_events"] >= _REFERENCE_EVENTS)
-                reference[tenant] = rows[
-                    np.flatnonzero(honest)[:_REFERENCE_ACCOUNTS]
-                ]  # rows stand by hash: a uniform sample
+                some = np.flatnonzero(honest)[:_REFERENCE_ACCOUNTS]  # rows stand by hash: a uniform sample
+                reference[tenant] = take_rows(rows, some)
         self.store.suspect[: len(live)] = suspect
         return SuspicionBundle(self.partition, epoch, suspicions, traffic, reference)
 

@@ -23,6 +23,7 @@ from stream_guard.records.columns import (
     Flag,
     Kind,
 )
+from stream_guard.records.gather import put_rows, take_rows
 from stream_guard.records.inputs import (
     DEFAULT_TENANT,
     AccountStatus,
@@ -93,4 +94,6 @@ __all__ = [
     "Suspicion",
     "SuspicionBundle",
     "Verdict",
+    "put_rows",
+    "take_rows",
 ]
