@@ -73,7 +73,7 @@ services: $(STAMP) ## Install the servers and tools that the tests start
 e2e: services ## The whole story on real parts, to build/e2e.json and build/screenshots; about two minutes
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e
 
-bench: services ## Time the worker against a bare loop and a naive detector, about 5 minutes; EVENTS=250000
+bench: services ## Rates, memory, latency, recovery and models, about 15 minutes and 4 GB; EVENTS=250000 BENCH_FLAGS=--quick
 	$(BIN)/python -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(BENCH_FLAGS)
 
 bench-gateway: services ## What the gateway adds to a bare Envoy at 2,000 requests a second, about a minute; wants four cores

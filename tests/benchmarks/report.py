@@ -254,7 +254,7 @@ def _draw(found: Found) -> None:
     axes[1].invert_yaxis()
     rates = found["many_accounts"]["rates"]
     axes[2].barh(list(rates), [rate / 1_000 for rate in rates.values()], color="#8d6e63")
-    axes[2].set(title="thousand queries a second, by accounts")
+    axes[2].set(title="thousand queries a second")
     axes[2].invert_yaxis()
     figure.savefig(PICTURE, dpi=90, metadata={"Software": None})
     plt.close(figure)
