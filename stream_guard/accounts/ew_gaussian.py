@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FLOOR = 1e-9
+
+
+@lru_cache
+def _weights(fading_factor: float, length: int) -> NDArray[np.float64]:
+    """What each of so many values weighs, oldest first."""
+    return np.asarray(fading_factor * (1.0 - fading_factor) ** np.arange(length - 1, -1, -1))
 
 
 class EwGaussianTail(AnomalyDetector):
@@ -55,7 +62,7 @@ class EwGaussianTail(AnomalyDetector):
         arrays = {name: np.asarray(values, np.float64) for name, values in columns.items()}
         if len({len(array) for array in arrays.values()}) == 1:
             table = np.stack(list(arrays.values()))
-            if np.isfinite(table).all():
+            if math.isfinite(table.sum()):  # then every value is
                 self._fold(tuple(arrays), table)
                 return
         for name, array in arrays.items():
@@ -98,9 +105,10 @@ class EwGaussianTail(AnomalyDetector):
         base = np.where(count > 0, mean, table[:, 0])
         deviation = table - base[:, None]
         length = table.shape[1]
-        weight = self.fading_factor * (1.0 - self.fading_factor) ** np.arange(length - 1, -1, -1)
+        weight = _weights(self.fading_factor, length)
         first = deviation @ weight
-        second = (deviation * deviation) @ weight + (1.0 - self.fading_factor) ** length * var
+        np.square(deviation, out=deviation)
+        second = deviation @ weight + (1.0 - self.fading_factor) ** length * var
         new_mean, new_var = (base + first).tolist(), np.maximum(second - first * first, 0.0).tolist()
         for name, one, other, (_, _, seen) in zip(names, new_mean, new_var, states, strict=True):
             self._state[name] = (one, other, seen + length)

@@ -73,9 +73,12 @@ class RowStore:
         return self._forget(np.sort(order[: excess + self._max_rows // 10]))
 
     def forget_silent(self, since: float) -> list[int]:
-        """Forget who was last seen by `since`, once that is a tenth of all; whoever returns brings a complete row."""
+        """Forget who was last seen by `since`, once that is a tenth of all; whoever returns brings a complete row.
+
+        At most a tenth of the bound at a time, because each is a key to delete in the next checkpoint.
+        """
         gone = np.flatnonzero(self.live["last_ts"] <= since)
-        return self._forget(gone) if len(gone) > max(1_000, len(self) // 10) else []
+        return self._forget(gone[: self._max_rows // 10]) if len(gone) > max(1_000, len(self) // 10) else []
 
     def _forget(self, gone: NDArray[np.int64]) -> list[int]:
         accounts: list[int] = self.live["account"][gone].tolist()

@@ -24,6 +24,7 @@ PAUSE_SECONDS: Final = 3_600.0  # of event time between the states and the first
 BACKLOG: Final = 20_000  # queries that arrive while nobody reads
 LAG_OF_QUERIES: Final = LAG % Topic.QUERIES.value
 RSS: Final = "stream_guard_process_resident_memory_bytes"
+LATER_SECONDS: Final = 12_000.0  # some twenty evaluations: clusters forget a tenth of their bound at each
 IDLE_DAYS: Final = 4.0  # longer than a cluster remembers an account that is silent
 
 
@@ -125,7 +126,7 @@ def measure_idle(servers: tuple[str, str], directory: Path, shapes: Shapes, acco
         since = _feed(cluster, shapes, list(range(few, few + accounts)), since, "many")
         active, _ = _bytes(client, port)
         since += IDLE_DAYS * 86_400.0
-        _feed(cluster, shapes, list(range(few)), since, "later")
+        _feed(cluster, shapes, list(range(few)), since, "later", per_second=few / LATER_SECONDS)
         worker_after, redis_after = _bytes(client, port)
     finally:
         cluster.stop()
@@ -140,9 +141,11 @@ def measure_idle(servers: tuple[str, str], directory: Path, shapes: Shapes, acco
     )
 
 
-def _feed(cluster: Cluster, shapes: Shapes, numbers: list[int], since: float, tag: str) -> float:
+def _feed(
+    cluster: Cluster, shapes: Shapes, numbers: list[int], since: float, tag: str, *, per_second: float = 400.0
+) -> float:
     """One query of each account, and the worker's time to take them in; where event time is then."""
-    produce(cluster, records_of(shapes, numbers, since, tag))
+    produce(cluster, records_of(shapes, numbers, since, tag, per_second))
     cluster.wait_until_drained(900.0, STAGES)
     return since + len(numbers) / 400.0 + 60.0
 

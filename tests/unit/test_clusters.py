@@ -193,6 +193,21 @@ class TestRowStore:
         store.merge(delta(EPOCH, (fresh, names)))
         assert not store.suspect[900:].any()
 
+    def test_who_is_silent_for_too_long_is_forgotten_in_steps_and_comes_back_whole(self) -> None:
+        store = RowStore(15_000)
+        rows, keys = honest_rows(4_000, 2)
+        rows["last_ts"] = START + np.arange(4_000)
+        store.merge(delta(EPOCH, (rows, keys)))
+        assert store.forget_silent(START + 999.0) == [], "a thousand are not worth a copy of the rest"
+        gone = [store.forget_silent(START + 2_999.0) for _ in range(3)]
+        assert [len(step) for step in gone] == [1_500, 1_500, 0]
+        assert gone[0] + gone[1] == rows["account"][:3_000].tolist()
+        assert store.keys == keys[3_000:]
+        assert len(store.rows) < 4_000, "memory is given back"
+        back = later(rows[:5], 600.0)
+        store.merge(delta(EPOCH, (back, keys[:5])))
+        assert store.live[-5:].tobytes() == back.tobytes()
+
     def test_the_stage_keeps_to_its_bound_and_tells_who_went(self) -> None:
         stage = ClustersStage(0, 1, Policy(clusters=Clusters(max_rows=1_000)))
         stage.apply(EPOCH, [delta(EPOCH, honest_rows(1_400, 4))])
