@@ -136,12 +136,13 @@ class TenantJudge:
         bystanding = self._covering(groups, strongest[resold[strongest]], len(rows))
         shown = np.union1d(chosen, bystanding)
         anchors = _anchors(view, shown)
+        starts = {signal.name: signal.start for signal in self.signals}
         for place, group in enumerate(shown.tolist()):
             evidence = [Evidence("prior", limits.prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
             for signal in self.signals:
                 term = float(terms[signal.name][group])
                 if term:
-                    evidence.append(signal.explain(term, float(columns[signal.name][group])))
+                    evidence.append(signal.explain(term, float(columns[signal.name][group]), starts[signal.name]))
             members = groups.members(group)
             found.append(
                 self._suspicion(

@@ -121,9 +121,9 @@ class Signal(AnomalyDetector):
             up = up - self.loss * np.clip((self.honest - values) / (self.honest - self.benign), 0.0, 1.0)
         return np.asarray(np.where(np.isfinite(values), up, 0.0))
 
-    def explain(self, contribution: float, observed: float) -> Evidence:
-        """The term as evidence with a sentence."""
-        expected = self.start
+    def explain(self, contribution: float, observed: float, expected: float | None = None) -> Evidence:
+        """The term as evidence with a sentence; `expected` is today's `start`, which many terms share."""
+        expected = self.start if expected is None else expected
         return Evidence(
             self.name, contribution, observed, expected, self.text.format(observed=observed, expected=expected)
         )
