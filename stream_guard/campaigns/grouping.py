@@ -82,9 +82,10 @@ def _share_members(suspicions: Sequence[Suspicion], overlap: float) -> NDArray[n
 
 def _common_lift(suspicions: Sequence[Suspicion]) -> NDArray[np.float64]:
     anchors: dict[str, dict[tuple[int, int], int]] = {}
+    families = {kind: family_of(kind) for suspicion in suspicions for kind, _, _, _ in suspicion.anchors}
     for suspicion in suspicions:
         for kind, value, _, _ in suspicion.anchors:
-            family = anchors.setdefault(family_of(kind), {})
+            family = anchors.setdefault(families[kind], {})
             family.setdefault((kind, value), len(family))
     total = np.zeros((len(suspicions), len(suspicions)))
     for family_name, columns in anchors.items():
@@ -93,7 +94,7 @@ def _common_lift(suspicions: Sequence[Suspicion]) -> NDArray[np.float64]:
         kinds = np.zeros(len(columns), np.int64)
         for row, suspicion in enumerate(suspicions):
             for kind, value, inside, elsewhere in suspicion.anchors:
-                if family_of(kind) == family_name:
+                if families[kind] == family_name:
                     column = columns[kind, value]
                     share[row, column] = inside
                     lift[column] = max(lift[column], -np.log(max(min(elsewhere, 1.0), 1e-6)))

@@ -132,13 +132,12 @@ def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequen
         for kind, value, _, share in suspicion.anchors:
             elsewhere[kind, value] = max(share, elsewhere.get((kind, value), 0.0))
     by_family: dict[str, tuple[float, Floats]] = {}
+    among_core = {kind: _shares(take_rows(rows, core), kind) for kind in {kind for kind, _ in elsewhere}}
     for (kind, value), share in sorted(elsewhere.items()):
-        shown, known = _shows(rows, kind, value)
-        if not (known & core).any():
-            continue
-        inside = float(shown[known & core].mean())
+        inside = among_core[kind].get(value, 0.0)
         if inside < _PROFILE_SHARE:
             continue
+        shown, known = _shows(rows, kind, value)
         inside, outside = np.clip(inside, _SMOOTH, 1 - _SMOOTH), np.clip(share, _SMOOTH / 10, 1 - _SMOOTH)
         term = np.where(
             shown,
@@ -150,6 +149,14 @@ def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequen
         if family not in by_family or weight > by_family[family][0]:
             by_family[family] = (weight, np.where(known, term, 0.0))
     return {family: term for family, (_, term) in by_family.items()}
+
+
+def _shares(rows: NDArray[np.void], kind: int) -> dict[int, float]:
+    """Share of the accounts that show each value of a kind, among those that show any."""
+    values = rows[_COLUMN[kind]] if kind in _COLUMN else np.ascontiguousarray(rows["values"][:, kind])
+    known = int((values != 0).any(axis=1).sum()) if values.ndim > 1 else int((values != 0).sum())
+    found, count = np.unique(values[values != 0], return_counts=True)
+    return {value: number / known for value, number in zip(found.tolist(), count.tolist(), strict=True)}
 
 
 def _shows(rows: NDArray[np.void], kind: int, value: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
