@@ -87,6 +87,7 @@ _QUERIES: Final = Panel(
             ("duplicate", "duplicate_events"),
             ("late", "late_events"),
             ("limited by us", "limited_events"),
+            ("left out, too many came", "shed_events"),
         )
     ),
     "Each counted once; duplicates and late ones change nothing.",
