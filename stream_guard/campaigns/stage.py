@@ -210,7 +210,8 @@ class CampaignsStage:
         resold = all(suspicion.resold for suspicion in suspicions)  # groups that agree about that are no campaign
         convincing = enough and not resold and ledger.log_odds >= self._policy.fire_log_odds
         ledger.streak = ledger.streak + 1 if convincing else 0
-        if ledger.streak >= self._policy.fire_evaluations:
+        at_once = convincing and ledger.log_odds >= self._policy.fire_at_once_log_odds
+        if at_once or ledger.streak >= self._policy.fire_evaluations:
             ledger.fired = True
         if ledger.label is not None:
             ledger.verdict = _VERDICT_OF_LABEL[ledger.label]

@@ -140,10 +140,18 @@ def test_a_candidate_below_the_least_size_is_no_campaign() -> None:
 
 def test_a_campaign_is_undetermined_until_it_convinced_often_enough() -> None:
     stage = CampaignsStage(POLICY)
-    verdicts = [step(stage, number, suspicion(1, keys("a")))[0].verdict for number in range(3)]
+    found = suspicion(1, keys("a"), log_odds=POLICY.campaigns.fire_log_odds + 1.0)
+    verdicts = [step(stage, number, found)[0].verdict for number in range(3)]
     needed = POLICY.campaigns.fire_evaluations
     assert verdicts[: needed - 1] == [Verdict.UNDETERMINED] * (needed - 1)
     assert set(verdicts[needed - 1 :]) == {Verdict.EXTRACTION_CAMPAIGN}
+
+
+@pytest.mark.parametrize(("above", "verdict"), [(-0.1, Verdict.UNDETERMINED), (0.1, Verdict.EXTRACTION_CAMPAIGN)])
+def test_overwhelming_evidence_need_not_stay(above: float, verdict: Verdict) -> None:
+    found = suspicion(1, keys("a"), log_odds=POLICY.campaigns.fire_at_once_log_odds + above)
+    (campaign,) = step(CampaignsStage(POLICY), 0, found)
+    assert campaign.verdict is verdict
 
 
 def test_joined_at_is_when_the_detector_attached_the_account() -> None:
