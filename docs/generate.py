@@ -55,7 +55,6 @@ TOPICS: Final = {
     Topic.SUSPICIONS: ("", "between clusters and campaigns; an internal form"),
     Topic.ALERTS: ("`alert_id`", "one record for each transition of an alert"),
     Topic.DECISIONS: ("`decision_id`", "one record for each change of a decision"),
-    Topic.AUDIT: ("", "nothing yet: the audit is in Redis"),
     Topic.DEAD_LETTER: ("", "records that could not be read, with the reason and a hash of their bytes"),
 }
 

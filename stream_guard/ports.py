@@ -43,7 +43,6 @@ class Topic(StrEnum):
     SUSPICIONS = "stream_guard.suspicions.v1"
     ALERTS = "stream_guard.alerts.v1"
     DECISIONS = "stream_guard.decisions.v1"
-    AUDIT = "stream_guard.audit.v1"
     DEAD_LETTER = "stream_guard.dead-letter.v1"
 
 

@@ -49,7 +49,7 @@ class TopicReport:
 def plan_topics(settings: Settings) -> tuple[TopicPlan, ...]:
     """Every topic of the product. None is compacted: each is a log that is read from stored positions."""
     retention_ms = str(int(settings.kafka.retention_hours * 3_600_000))
-    kept = {Topic.AUDIT: FOR_EVER, Topic.FEEDBACK: FOR_EVER, Topic.OPERATIONS: FOR_EVER, Topic.CALENDAR: FOR_EVER}
+    kept = {Topic.FEEDBACK: FOR_EVER, Topic.OPERATIONS: FOR_EVER, Topic.CALENDAR: FOR_EVER}
     return tuple(
         TopicPlan(
             topic,
