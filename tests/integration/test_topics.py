@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from stream_guard.cli.check import check
 from stream_guard.cli.topics import topics
+from stream_guard.ports import Topic
 from tests.support.cluster import ROOT
 from tests.support.servers import free_port
 
@@ -36,7 +37,7 @@ def test_topics_are_created_once_and_checked(environment: Callable[[str, str], N
     assert "run `stream-guard topics`" in missing.output
     created = runner.invoke(topics)
     assert created.exit_code == 0, created.output
-    assert created.output.count("created") == 11
+    assert created.output.count("created") == len(Topic)
     again = runner.invoke(topics)
     assert again.exit_code == 0
     assert "created" not in again.output
