@@ -245,7 +245,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": model or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": " ".join((platform.system(), platform.release().partition("-")[0])),
         "python": platform.python_version(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
