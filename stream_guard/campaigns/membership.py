@@ -132,7 +132,8 @@ def _profile(rows: NDArray[np.void], core: NDArray[np.bool_], suspicions: Sequen
         for kind, value, _, share in suspicion.anchors:
             elsewhere[kind, value] = max(share, elsewhere.get((kind, value), 0.0))
     by_family: dict[str, tuple[float, Floats]] = {}
-    among_core = {kind: _shares(take_rows(rows, core), kind) for kind in {kind for kind, _ in elsewhere}}
+    inner = take_rows(rows, core)
+    among_core = {kind: _shares(inner, kind) for kind in {kind for kind, _ in elsewhere}}
     for (kind, value), share in sorted(elsewhere.items()):
         inside = among_core[kind].get(value, 0.0)
         if inside < _PROFILE_SHARE:

@@ -42,8 +42,8 @@ _COMMANDS: Final = {
     "sketch": ("sketch", "Turn prompts into sketches, for gateways."),
     "completion": ("completion", "Print what a shell needs to complete commands."),
 }
-# The detector multiplies small matrices thousands of times: a second BLAS thread mostly waits, and where the cores are
-# shared it waits a hundred times as long as the product takes. Read once, when NumPy is first imported.
+# The detector multiplies small matrices thousands of times: a second BLAS thread mostly waits for the first, and where
+# the cores are shared that costs more than the product itself. Read once, when NumPy is first imported.
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 _EPILOG: Final = """\
 \b

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
@@ -151,7 +152,12 @@ def evaluate(  # noqa: PLR0913  # one argument per option
             raise click.UsageError(
                 "--all and --ladder mean scenarios; --traffic takes every family of its split itself"
             )
+        given = click.get_current_context().get_parameter_source
+        if any(given(name) is ParameterSource.COMMANDLINE for name in ("scale", "days")):
+            raise click.UsageError("--traffic asks whole lists within a day: --scale and --days are of scenarios")
         names = list(scenarios) or [family.name for family in FAMILIES.values() if family.split == split]
+        if unknown := [name for name in names if name not in FAMILIES]:
+            raise click.UsageError(f"unknown family {unknown[0]!r}; known are: {', '.join(FAMILIES)}")
         trials = [
             Trial(
                 f"{name}-{pool}", seed, scale, days, background_accounts, bool(baselines), Shards(traffic, name, pool)

@@ -112,7 +112,7 @@ def form_groups(rows: NDArray[np.void], min_members: int, partition: int, partit
         fingerprint, member, mixed = fingerprint[ours], member[ours], mixed[ours]
     bucket = (mixed >> np.uint64(11)).astype(np.int64)  # 20 bits: most values that few accounts show go here, unsorted
     keep = np.flatnonzero(np.bincount(bucket, minlength=1 << 20)[bucket] >= min_members)
-    # Fingerprint and member in one number: sorting numbers is several times as fast as sorting indices.
+    # Fingerprint and member in one number: sorting numbers is faster than sorting indices.
     packed = np.sort((fingerprint[keep] << _MEMBER_BITS) | member[keep].astype(np.uint64))
     fingerprint, member = packed >> _MEMBER_BITS, (packed & _MEMBER_MASK).astype(np.int64)
     start = np.flatnonzero(np.concatenate(([True], fingerprint[1:] != fingerprint[:-1]))) if len(packed) else member

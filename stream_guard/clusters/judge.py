@@ -74,6 +74,7 @@ class TenantJudge:
 
     def __init__(self, tenant: str, partition: int, partitions: int, policy: Policy) -> None:
         self.signals = tuple(signal.clone() for signal in SIGNALS)
+        self._signal = {signal.name: signal for signal in self.signals}
         self.forest = GroupForest()
         self.own_past = OwnPast()
         self.own_models = OwnModels()
@@ -228,14 +229,14 @@ class TenantJudge:
 
         A partition holds its share of them, so what it counts stands for as many as there are partitions.
         """
-        signal = next(signal for signal in self.signals if signal.name == "alike_groups")
+        signal = self._signal["alike_groups"]
         columns["alike_groups"] = alike_groups(view, total) * self._partitions
         terms["alike_groups"] = signal.score_many(columns["alike_groups"])
         return np.asarray(total + terms["alike_groups"])
 
     def _rarity(self, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats) -> Floats:
         """Ask the forest about the groups for which its answer could matter."""
-        signal = next(signal for signal in self.signals if signal.name == "rarity")
+        signal = self._signal["rarity"]
         rarity = np.full(len(total), np.nan)
         close = np.flatnonzero(total >= self._policy.clusters.suspect_log_odds - signal.gain)
         close = close[np.argsort(-total[close], kind="stable")][: self._policy.clusters.max_suspicions]
@@ -254,7 +255,7 @@ class TenantJudge:
         order = np.argsort((groups.fingerprint[honest] * np.uint64(0x9E3779B97F4A7C15)) ^ (turn << np.uint64(40)))
         sample = honest[order][:_FOREST_SAMPLE].tolist()
         features = self.forest.features(columns, sample)
-        signal = next(signal for signal in self.signals if signal.name == "rarity")
+        signal = self._signal["rarity"]
         signal.learn_many(self.forest.score(features))
         self.forest.learn(features)
 

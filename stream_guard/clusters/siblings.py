@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _KINDS = (Kind.PAYMENT, Kind.COHORT, Kind.ADDRESS)  # an account is in few groups of these, so the groups are apart
 _ANCHORS = (Kind.CLIENT, Kind.TEMPLATE)
-_CLOSE_LOG_ODDS = -2.5  # to suspicion: two in three thousand honest groups get here
+_CLOSE_LOG_ODDS = -2.5  # a group from here on is close to suspicion, which begins at 0
 _SHOWN, _ELSEWHERE = 0.8, 0.1
 
 

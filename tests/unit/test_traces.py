@@ -161,6 +161,12 @@ def test_a_missing_file_is_named(directory: Path, tmp_path: Path) -> None:
         read_traces(tmp_path, 0)
 
 
+@pytest.mark.parametrize("arguments", [["--days", "1"], ["--scale", "1"], ["S3"], ["--all"]])
+def test_what_real_lists_have_no_use_for_is_refused(directory: Path, tmp_path: Path, arguments: list[str]) -> None:
+    assert cli.main(["evaluate", "--traffic", str(directory), "--out", str(tmp_path), *arguments]) == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_command_reports_each_family_alone(directory: Path, tmp_path: Path) -> None:
     options = ["--background-accounts", "150", "--jobs", "1", "--out", str(tmp_path), "--pool", "6"]
     code = cli.main(["evaluate", "--traffic", str(directory), "codealpaca", "baize", *options])
