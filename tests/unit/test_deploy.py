@@ -5,10 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import shutil
-import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +13,12 @@ import click
 import pytest
 import yaml
 
-from stream_guard import __version__
 from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
 from stream_guard.adapters.notify.metrics import PrometheusNotify
 from stream_guard.adapters.prometheus import Metrics
 from stream_guard.cli import cli
 from stream_guard.settings import PREFIX, Settings
+from tests.support.tools import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,15 +39,6 @@ LABELS = {
 }  # fmt: skip
 
 services = pytest.mark.parametrize("name", sorted(SERVICES))
-
-
-def run(tool: str, *arguments: str | Path) -> str:
-    path = shutil.which(tool)
-    if path is None:
-        pytest.fail(f"{tool} is missing: run tests/install.sh")
-    result = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 # Compose ------------------------------------------------------------------------------------------------------------
@@ -135,62 +123,6 @@ def test_every_setting_exists_and_takes_its_value() -> None:
     settings = Settings.model_validate(nested)
     assert settings.web.host == "0.0.0.0"  # noqa: S104 # inside the container
     assert settings.kafka.bootstrap == "kafka:19092"
-
-
-# Image --------------------------------------------------------------------------------------------------------------
-
-
-def pins(path: Path) -> set[str]:
-    return set(re.findall(r"^[a-z0-9][\w.-]*==[^\s;]+", path.read_text(encoding="utf-8"), re.MULTILINE))
-
-
-def test_the_image_is_pinned_hashed_and_unprivileged() -> None:
-    assert re.search(r"^ARG BASE=python:3\.11\.\d+-slim-bookworm$", DOCKERFILE, re.MULTILINE)
-    stages = re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE)
-    assert stages == ["${BASE} AS build", "${BASE}"]
-    assert "--require-hashes --only-binary :all:" in DOCKERFILE
-    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", DOCKERFILE, re.MULTILINE)
-    assert re.search(r"^HEALTHCHECK .*\\\n.*/readyz", DOCKERFILE, re.MULTILINE)
-
-
-def test_the_last_stage_takes_files_and_runs_nothing() -> None:
-    last = DOCKERFILE.rpartition("\nFROM ")[2]
-    assert not re.search(r"^(RUN|ADD) ", last, re.MULTILINE)
-    assert re.search(r"^COPY --from=build ", last, re.MULTILINE)
-
-
-def test_the_image_says_what_it_is() -> None:
-    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', DOCKERFILE))
-    assert labels.keys() == {"title", "description", "version", "licenses", "revision"}
-    assert labels["version"] == __version__
-    assert (
-        labels["licenses"] == tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
-    )
-
-
-def test_hadolint_has_nothing_to_say() -> None:
-    assert run("hadolint", DEPLOY / "Dockerfile") == ""
-
-
-def test_the_image_can_run_every_command() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    locked = {pin.partition("==")[0] for pin in pins(DEPLOY / "requirements.lock")}
-    for extra in ("envoy", "notify"):
-        assert {re.split(r"[<>=]", wanted)[0] for wanted in extras[extra]} <= locked
-
-
-def test_everything_the_image_copies_exists_and_is_let_through() -> None:
-    allowed = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
-    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
-        for source in line.split()[:-1]:
-            assert (ROOT / source).exists()
-            assert f"!{source}" in allowed
-
-
-@pytest.mark.parametrize("lock", ["requirements-demo.lock", "deploy/requirements.lock"])
-def test_the_demo_and_the_image_run_what_the_tests_run(lock: str) -> None:
-    assert pins(ROOT / lock)
-    assert pins(ROOT / lock) <= pins(ROOT / "requirements.lock")
 
 
 # Prometheus and Alertmanager ----------------------------------------------------------------------------------------
