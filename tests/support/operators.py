@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from stream_guard.adapters.redis_control import Engaged
 from stream_guard.app.operations import Operations
+from stream_guard.cli import operate
 from stream_guard.encode import campaign_object, decision_object
 from stream_guard.errors import ServiceUnavailableError, StateUnavailableError
 from stream_guard.records import DecisionStatus, Json
 from tests.support.made import AT, campaign, decision
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
     from stream_guard.ports import Topic
 
 
@@ -100,3 +106,15 @@ class FakeOperations(Operations):
     def __init__(self) -> None:
         self.registry, self.switch, self.sender = FakeRegistry(), FakeKillSwitch(), FakeSender()
         super().__init__(self.registry, self.switch, self.sender, lambda: AT)  # type: ignore[arg-type] # fakes
+
+
+def fake_operations(monkeypatch: pytest.MonkeyPatch) -> FakeOperations:
+    """What every command of the terminal is connected to, instead of the services."""
+    made = FakeOperations()
+
+    @asynccontextmanager
+    async def connected() -> AsyncIterator[Operations]:
+        yield made
+
+    monkeypatch.setattr(operate, "connected", connected)
+    return made

@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -15,18 +14,16 @@ import pytest
 from stream_guard import cli
 from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_registry import RedisRegistry
-from stream_guard.cli import operate
 from stream_guard.decode import decode_operation
 from stream_guard.ports import Output
 from stream_guard.records import DecisionStatus, Fingerprint
 from stream_guard.settings import RedisServer
 from tests.support.made import AT, alert, campaign, decision
-from tests.support.operators import FakeOperations
+from tests.support.operators import FakeOperations, fake_operations
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import Generator
 
-    from stream_guard.app.operations import Operations
     from stream_guard.records import Json
 
 WHY = ["--reason", "partner benchmark", "--actor", "ann"]
@@ -34,14 +31,7 @@ WHY = ["--reason", "partner benchmark", "--actor", "ann"]
 
 @pytest.fixture
 def operations(monkeypatch: pytest.MonkeyPatch) -> FakeOperations:
-    made = FakeOperations()
-
-    @asynccontextmanager
-    async def connected() -> AsyncIterator[Operations]:
-        yield made
-
-    monkeypatch.setattr(operate, "connected", connected)
-    return made
+    return fake_operations(monkeypatch)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -16,29 +14,20 @@ from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_control import KillSwitch
 from stream_guard.adapters.redis_registry import RedisRegistry
 from stream_guard.app.operations import Operations
-from stream_guard.cli import operate, show
+from stream_guard.cli import show
 from stream_guard.decode import Decoder, decode_operation
 from stream_guard.errors import ServiceUnavailableError
 from stream_guard.ports import Output, Topic
 from stream_guard.settings import RedisServer, load_settings
 from tests.support.made import AT, campaign
-from tests.support.operators import FakeOperations
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.support.operators import FakeOperations, fake_operations
 
 WHY = ["--reason", "partner benchmark", "--actor", "ann"]
 
 
 @pytest.fixture
 def operations(monkeypatch: pytest.MonkeyPatch) -> FakeOperations:
-    made = FakeOperations()
-
-    @asynccontextmanager
-    async def connected() -> AsyncIterator[Operations]:
-        yield made
-
-    monkeypatch.setattr(operate, "connected", connected)
+    made = fake_operations(monkeypatch)
     monkeypatch.setattr("time.time", lambda: AT)
     return made
 
