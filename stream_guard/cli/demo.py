@@ -24,7 +24,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from stream_guard.adapters.embedded import HOST, child, embedded_services, free_port
 from stream_guard.adapters.topics import TopicAdmin, plan_topics, require
 from stream_guard.cli.demo_report import Found, report_lines
-from stream_guard.cli.demo_traffic import DemoTraffic, make_traffic, send_traffic
+from stream_guard.cli.demo_traffic import AlertFeed, DemoTraffic, make_traffic, send_traffic
 from stream_guard.cli.show import short_time
 from stream_guard.encode import time_text
 from stream_guard.errors import ServiceUnavailableError
@@ -128,8 +128,8 @@ class Api:
 
 def _play(api: Api, worker: Child, settings: Settings, traffic: DemoTraffic, seconds: float) -> Found:
     _introduce(traffic, seconds)
-    watch = _Watch(api)
-    with _progress() as bar:
+    with AlertFeed(settings) as feed, _progress() as bar:
+        watch = _Watch(api, feed)
         task = bar.add_task("traffic", total=len(traffic.records))
 
         def step(count: int, ts: float) -> None:
@@ -166,8 +166,9 @@ def _progress() -> Progress:
 class _Watch:
     """Says each change of an alert once, while it happens."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, feed: AlertFeed) -> None:
         self._api = api
+        self._feed = feed
         self._said: set[tuple[str, str]] = set()
         self._next = 0.0
         self.first: dict[str, str] = {}  # campaign -> time of its first alert
@@ -182,12 +183,12 @@ class _Watch:
             return
         self._next = now + POLL_SECONDS
         try:
-            alerts, events = self._api.listed("alerts"), self._api.events()
+            events = self._api.events()
         except OSError:  # busy; the next look will tell
             return
         if events != self.events:
             self.events, self.changed = events, now
-        for alert in sorted(alerts, key=lambda item: item["at"]):
+        for alert in self._feed.read():
             known = (alert["alert_id"], alert["at"])
             if known not in self._said:
                 self._said.add(known)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
-from kafka import KafkaProducer  # type: ignore[import-untyped] # kafka-python ships no types
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition  # type: ignore[import-untyped] # kafka-python ships no types
 from kafka.errors import KafkaError  # type: ignore[import-untyped] # kafka-python ships no types
 
 from stream_guard.adapters.kafka_records import producer_options
@@ -123,6 +123,30 @@ def send_traffic(
         producer.close(timeout=5.0)
     if failures:
         raise ServiceUnavailableError(f"Kafka did not take a record: {failures[0]!r}")
+
+
+class AlertFeed:
+    """Every transition of every alert, from Kafka: between two looks at the API a transition may have followed another.
+
+    Args:
+        settings: of the demo, whose alerts topic has one partition.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        partition = TopicPartition(settings.topic_name(Topic.ALERTS), 0)
+        self._consumer = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False)
+        self._consumer.assign([partition])
+        self._consumer.seek_to_beginning(partition)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close(autocommit=False)
+
+    def read(self) -> list[dict[str, Any]]:
+        """What came since, oldest first."""
+        return [msgspec.json.decode(record.value) for some in self._consumer.poll().values() for record in some]
 
 
 def _moved(row: dict[str, Any], shift: int, encode: Callable[[Any], bytes]) -> Sent:

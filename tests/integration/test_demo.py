@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 import pytest
@@ -128,6 +128,20 @@ def test_the_first_interrupt_asks_and_the_second_insists() -> None:
         command._go_on()
 
 
+class _Silent:
+    """A topic that nothing comes from."""
+
+    def __init__(self, _settings: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def read(self) -> Sequence[Any]:
+        return []
+
+
 class _Idle:
     """A worker that counts nothing and finds nothing."""
 
@@ -145,6 +159,7 @@ class _Idle:
 def test_no_alert_is_a_failure_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(command, "send_traffic", lambda *_: None)
+    monkeypatch.setattr(command, "AlertFeed", _Silent)
     traffic = make_traffic(0, 200)
     idle: Any = _Idle()
     settings: Any = None
