@@ -18,6 +18,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from stream_guard.errors import StateUnavailableError
+from stream_guard.pausing import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +106,7 @@ class KillSwitch:
                     sweeps_at.pop(0)
             except StateUnavailableError as error:
                 log.warning("kill switch cannot be read", error=str(error))
-            await asyncio.sleep(poll_seconds)
+            await pause(poll_seconds)
 
 
 def parse_state(data: bytes | None) -> Engaged | None:

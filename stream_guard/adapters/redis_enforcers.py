@@ -7,7 +7,6 @@ ids by last report, so that one which fell silent is missed for a day. A clean s
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ import structlog
 from stream_guard.adapters.redis_control import answering
 from stream_guard.adapters.redis_mirror import LimitMirror
 from stream_guard.errors import StateUnavailableError
+from stream_guard.pausing import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -129,7 +129,7 @@ class Reconciler:
                 on_standing(await self.look())
             except StateUnavailableError as error:
                 log.warning("gateways cannot be reconciled", error=str(error))
-            await asyncio.sleep(every_seconds)
+            await pause(every_seconds)
 
 
 def _more(

@@ -16,10 +16,11 @@ What it promises:
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from stream_guard.pausing import pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -78,4 +79,4 @@ async def follow(
             yield Event("kill_switch", {"engaged": engaged})
         if not changes:
             yield IDLE
-            await asyncio.sleep(POLL_SECONDS)
+            await pause(POLL_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import structlog
 
 from stream_guard.app.event_time import Mark, Pacing, WatermarkBoard, pace
 from stream_guard.errors import StateUnavailableError
+from stream_guard.pausing import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ class Pacer:
         """Tick for ever."""
         while True:
             await self.tick()
-            await asyncio.sleep(TICK_SECONDS)
+            await pause(TICK_SECONDS)
 
     async def tick(self) -> None:
         """One round: marks out, marks in, consequences."""

@@ -7,7 +7,6 @@ right; members of live campaigns are always read. Counts of campaigns that form 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +15,7 @@ import structlog
 
 from stream_guard.accounts.table import account_hash
 from stream_guard.errors import StateUnavailableError
+from stream_guard.pausing import pause
 from stream_guard.ports import Topic
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Shedder:
                 self._suspects = await self._source.members()
             except StateUnavailableError as error:
                 log.warning("suspects unknown for now, the last known ones are read", error=str(error))
-            await asyncio.sleep(REFRESH_SECONDS)
+            await pause(REFRESH_SECONDS)
 
     def observe_lag(self, topic: str, partition: int, records: int) -> None:
         """Begin or end with a partition."""

@@ -11,6 +11,7 @@ from aiokafka.errors import IllegalStateError, KafkaError  # type: ignore[import
 from faust.types import TP
 
 from stream_guard.errors import FencedError
+from stream_guard.pausing import pause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +122,7 @@ class LaneTap:
                 return await self._lane.bounds(list(self._tps.values()), since_ms)
             except KafkaError as error:
                 log.warning("offsets are not available yet", error=repr(error))
-                await asyncio.sleep(RETRY_SECONDS)
+                await pause(RETRY_SECONDS)
 
 
 def partition_of(tps: Mapping[Topic, str], partition: int) -> dict[Topic, TP]:

@@ -12,6 +12,7 @@ import structlog
 
 from stream_guard.adapters.notify.senders import Notice, RefusedError
 from stream_guard.errors import ServiceUnavailableError, StateUnavailableError
+from stream_guard.pausing import pause
 from stream_guard.records import AlertStatus, Severity
 
 if TYPE_CHECKING:
@@ -74,10 +75,10 @@ class Delivery:
         """Until cancelled."""
         while True:
             try:
-                await asyncio.sleep(await self.step())
+                await pause(await self.step())
             except StateUnavailableError as error:
                 log.warning("notifications wait for Redis", target=self._target.name, error=str(error))
-                await asyncio.sleep(1.0)
+                await pause(1.0)
 
     async def step(self) -> float:
         """One attempt, where there is anything; seconds until the next.

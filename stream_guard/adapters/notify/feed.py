@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # aiokafk
 
 from stream_guard.encode import alert_object, parse_alert
 from stream_guard.errors import DecodeError, StateUnavailableError
+from stream_guard.pausing import pause
 from stream_guard.ports import Topic
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ async def feed(settings: Settings, outbox: Outbox, on_dropped: Callable[[list[st
             await _from_positions(consumer, settings, outbox)
             while True:
                 await _take_in(consumer, outbox, on_dropped)
+                await pause(0.0)
         except (KafkaError, StateUnavailableError, OSError) as error:
             log.warning("alerts cannot be taken in", error=repr(error))
         finally:
             await consumer.stop()
-        await asyncio.sleep(_RETRY_SECONDS)
+        await pause(_RETRY_SECONDS)
 
 
 async def _from_positions(consumer: Any, settings: Settings, outbox: Outbox) -> None:  # noqa: ANN401 # untyped

@@ -16,6 +16,7 @@ from stream_guard.adapters.notify.outbox import LEASE_SECONDS, Outbox
 from stream_guard.adapters.notify.senders import AppriseSender, make_sender
 from stream_guard.adapters.notify.targets import TargetKind
 from stream_guard.errors import StateUnavailableError
+from stream_guard.pausing import pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +54,7 @@ class Notifier:
             while True:
                 if await self._holds():
                     await self._lead()
-                await asyncio.sleep(_LEASE_CHECK_SECONDS)
+                await pause(_LEASE_CHECK_SECONDS)
         finally:
             with suppress(StateUnavailableError):
                 await self._outbox.release(self._name)
