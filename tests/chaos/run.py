@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import redis
 
 from stream_guard.ports import Topic
-from tests.chaos.compare import Difference, difference, expected, found, resent
+from tests.chaos.compare import Difference, Result, difference, expected, found, resent
 from tests.chaos.faults import KINDS, LOCKS
 from tests.chaos.feeder import Feeder
+from tests.chaos.told import never_told, pager, webhook
 from tests.chaos.traffic import STREAM_FAULTS, addressed, disturbed, simulated
 from tests.chaos.world import PARTITIONS
 from tests.support.product import STAGES
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 ALL_KINDS = sorted([*KINDS, *STREAM_FAULTS])
-AT_ONCE = 2
+AT_ONCE = 3
 SLICE_SECONDS = 2.0  # over which the records between two faults are spread
 DRAIN_SECONDS = 300.0
+SLOWEST_EVENTS_PER_SECOND = 2_000  # where the last fault emptied Redis, everything is read again
+TOLD_SECONDS = 120.0  # twice the longest pause between attempts
 POLL_SECONDS = 0.5
 
 
@@ -59,6 +62,8 @@ class Report:
     seconds: float = 0.0
     memory_mebibytes: float = 0.0
     alerts: int = 0
+    told: int = 0
+    told_again: int = 0
     campaigns: int = 0
     restarts: int = 0
 
@@ -91,9 +96,14 @@ def run(world: World, plan: Plan, tell: Callable[[str], None]) -> Report:
     _disturb(world, feeder, report, tell)
     feeder.allow(1.0)
     try:
-        report.drain_seconds = _drained(world, feeder)
+        report.drain_seconds = _drained(world, feeder, report.events)
         report.memory_mebibytes = world.memory_mebibytes()
         report.difference = difference(want, found(world.cluster))
+        _wait_until_told(world, want)
+        webhook(want.alerts, world.webhook.taken, report.difference)
+        pager(want.alerts, world.pager.taken, report.difference)
+        report.told = len(world.webhook.taken)
+        report.told_again = report.told - len({one.headers.get("idempotency-key") for one in world.webhook.taken})
         if report.difference.bad:
             report.difference.told += resent(world.cluster)
     except TimeoutError as error:
@@ -125,11 +135,11 @@ def _disturb(world: World, feeder: Feeder, report: Report, tell: Callable[[str],
             pass
 
 
-def _drained(world: World, feeder: Feeder) -> float:
+def _drained(world: World, feeder: Feeder, events: int) -> float:
     """Wait until everything is sent and every stage has stored the ends of its topics as its positions."""
     started, cluster = time.monotonic(), world.cluster
     positions: list[tuple[str, dict[int, int], dict[int, int]]] = []
-    while time.monotonic() - started < DRAIN_SECONDS:
+    while time.monotonic() - started < DRAIN_SECONDS + events / SLOWEST_EVENTS_PER_SECOND:
         if feeder.error is not None:
             raise feeder.error
         try:
@@ -140,3 +150,13 @@ def _drained(world: World, feeder: Feeder) -> float:
             pass
         time.sleep(POLL_SECONDS)
     raise TimeoutError(f"stuck: sent {feeder.sent:,}, positions and ends {positions}")
+
+
+def _wait_until_told(world: World, want: Result) -> None:
+    """Wait until the notifiers have nothing left to say, or for as long as that may take."""
+    cluster, deadline = world.cluster, time.monotonic() + TOLD_SECONDS
+    queues = [f"sg:{{notify:{cluster.group}}}:queue:{endpoint.name}" for endpoint in world.endpoints]
+    while time.monotonic() < deadline:
+        if not any(cluster.redis.llen(queue) for queue in queues) and not never_told(want.alerts, world.webhook.taken):
+            return
+        time.sleep(POLL_SECONDS)

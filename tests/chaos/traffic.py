@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +22,8 @@ PER_SCALE, FIXED = 14_000, 9_800  # records of so many accounts by their scale, 
 FEW_ACCOUNTS = 300
 BURST = 400  # records that one fault of the stream touches
 LATENESS_MS = 4_000  # below the policy's allowed lateness: order must not matter
-LATE_BY = 3_000  # records by which a late one is late: far beyond the allowed lateness
+LATE_BY = 3_000  # records of one world by which a late one is late: far beyond the allowed lateness
+WORLD_EVENTS = 200_000  # more are several worlds side by side, each a tenant: as many more accounts, campaigns, alerts
 
 Pair = tuple[str, bytes]
 """Account and record."""
@@ -62,7 +64,7 @@ def late(pairs: list[Pair], start: int, generator: random.Random) -> None:
     stop = min(start + BURST, len(pairs))
     chosen = sorted(generator.sample(range(start, stop), (stop - start) // 8), reverse=True)
     held = [pairs.pop(at) for at in chosen]
-    there = min(start + LATE_BY, len(pairs))
+    there = min(start + _late_by(pairs), len(pairs))
     pairs[there:there] = held
 
 
@@ -89,7 +91,18 @@ STREAM_FAULTS: dict[str, Callable[[list[Pair], int, random.Random], None]] = {
 
 
 def simulated(events: int, seed: int) -> list[Pair]:
-    """At least so many records of the demo's scenario: honest accounts, and one campaign of 200."""
+    """At least so many records of the demo's scenario: honest accounts, and one campaign of 200 in each world."""
+    worlds = _worlds(events)
+    if worlds == 1:
+        return _world(events, seed, {})
+    found: list[tuple[int, Pair]] = []
+    for number in range(worlds):
+        pairs = _world(-(-events // worlds), seed * worlds + number, {"tenant": f"t{number}"})
+        found += [(_time(pair[1]), pair) for pair in pairs]
+    return [pair for _, pair in sorted(found, key=itemgetter(0))]
+
+
+def _world(events: int, seed: int, more: dict[str, Any]) -> list[Pair]:
     accounts = ACCOUNTS if events >= PER_SCALE + FIXED else FEW_ACCOUNTS
     scale = max(1.0, (events - FIXED) / PER_SCALE)
     encode = msgspec.json.Encoder().encode
@@ -97,7 +110,7 @@ def simulated(events: int, seed: int) -> list[Pair]:
         rows = simulate("demo", seed=seed, days=DAYS, background_accounts=accounts, background_scale=scale).records
         queries: list[dict[str, Any]] = [row for row in rows if row.get("type", "query") == "query"]
         if len(queries) >= events:
-            return [(str(row["account_id"]), encode(row)) for row in queries]
+            return [(str(row["account_id"]), encode(row | more)) for row in queries]
         scale *= 1.05 * events / len(queries)
 
 
@@ -106,7 +119,7 @@ def disturbed(pairs: list[Pair], faults: Sequence[str], generator: random.Random
     told = []
     for number, kind in enumerate(faults):
         share = (number + generator.random()) / len(faults)
-        start = int(share * max(1, len(pairs) - LATE_BY - 2 * BURST))
+        start = int(share * max(1, len(pairs) - _late_by(pairs) - 2 * BURST))
         STREAM_FAULTS[kind](pairs, start, generator)
         told.append(f"{kind} from record {start:,}")
     return told
@@ -115,6 +128,14 @@ def disturbed(pairs: list[Pair], faults: Sequence[str], generator: random.Random
 def addressed(pairs: Sequence[Pair], partitions: int) -> list[Item]:
     """Each record with its partition, which is its account's."""
     return [Item(account_hash(account) % partitions, account.encode(), value) for account, value in pairs]
+
+
+def _worlds(events: int) -> int:
+    return max(1, round(events / WORLD_EVENTS))
+
+
+def _late_by(pairs: Sequence[Pair]) -> int:
+    return LATE_BY * _worlds(len(pairs))
 
 
 def _time(value: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Everything one run stands on: Kafka, Redis behind the proxy, and workers under a supervisor."""
+"""Everything one run stands on: Kafka, Redis behind a proxy, endpoints; workers and notifiers under a supervisor."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.chaos.endpoints import Endpoint, Mode
 from tests.chaos.proxy import Proxy
 from tests.support.cluster import PRODUCT, ROOT, Cluster
 from tests.support.servers import KafkaServer, RedisServer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WORKERS = 2
+NOTIFIERS = 2
 PARTITIONS = 4
 SESSION_SECONDS = 4.0
 FAKETIME = next(
@@ -45,9 +47,10 @@ SETTINGS = {
 
 @dataclass(slots=True)
 class Slot:
-    """One place for a worker; the supervisor fills it again when the worker ends by itself."""
+    """One place for a process; the supervisor fills it again when the process ends by itself."""
 
-    number: int
+    name: str
+    module: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
     wanted: bool = False
     log_on_full_disk: bool = False
@@ -62,7 +65,10 @@ class World:
         self.kafka = KafkaServer(directory / "kafka")
         self.redis = RedisServer(directory / "redis")
         self.proxy = Proxy(self.redis.port)
-        self.slots = [Slot(number) for number in range(WORKERS + 1)]  # one more for storms
+        self.webhook, self.pager = Endpoint("cases", "webhook"), Endpoint("pager", "alertmanager")
+        self.endpoints = (self.webhook, self.pager)
+        self.slots = [Slot(f"worker {number}", (PRODUCT,)) for number in range(WORKERS + 1)]  # one more for storms
+        self.notifiers = [Slot(f"notifier {number}", ("stream_guard.cli", "notify")) for number in range(NOTIFIERS)]
         self.ended_by_themselves: list[str] = []
         self._cluster: Cluster | None = None
         self._stopping = threading.Event()
@@ -77,6 +83,8 @@ class World:
         self.kafka.start()
         self.redis.start()
         self.proxy.start()
+        for endpoint in self.endpoints:
+            endpoint.open()
         self._supervisor.start()
 
     def stop(self) -> None:
@@ -84,8 +92,10 @@ class World:
         self._stopping.set()
         if self._supervisor.is_alive():
             self._supervisor.join(10)
-        for slot in self.slots:
-            self.stop_worker(slot)
+        for slot in self.processes:
+            self.stop_process(slot)
+        for endpoint in self.endpoints:
+            endpoint.close()
         self.proxy.stop()
         for server in (self.redis, self.kafka):
             if server.process is not None and server.process.poll() is None:
@@ -93,33 +103,41 @@ class World:
             server.stop()
 
     def begin(self, name: str) -> None:
-        """New topics, a new group, an empty Redis, two workers."""
+        """New topics, a new group, an empty Redis, two workers, two notifiers, and nobody has been told of anything."""
         directory = self.directory / name
         directory.mkdir()
+        (directory / "targets.toml").write_text("\n".join(endpoint.target() for endpoint in self.endpoints))
+        for endpoint in self.endpoints:
+            endpoint.become(Mode.TAKES)
+            endpoint.taken.clear()
         self._cluster = Cluster(self.kafka.bootstrap, self.redis.url, directory, PRODUCT, SETTINGS)
         self._cluster.redis.flushall()
         self._cluster.create_topics()
-        for slot in self.slots[:WORKERS]:
-            self.start_worker(slot)
+        for slot in (*self.slots[:WORKERS], *self.notifiers):
+            self.start_process(slot)
 
     def end(self) -> None:
-        """Stop the workers and forget the run's topics."""
-        for slot in self.slots:
-            self.stop_worker(slot)
+        """Stop the processes and forget the run's topics."""
+        for slot in self.processes:
+            self.stop_process(slot)
         self.cluster.delete_topics()
         self.cluster.redis.close()
 
-    # Workers ----------------------------------------------------------------------------------------------------
+    @property
+    def processes(self) -> Sequence[Slot]:
+        return (*self.slots, *self.notifiers)
+
+    # Workers and notifiers --------------------------------------------------------------------------------------------
 
     def clock_file(self, slot: Slot) -> Path:
-        return self.cluster.directory / f"clock-{slot.number}"
+        return self.cluster.directory / f"clock-{slot.name[-1]}"
 
-    def start_worker(self, slot: Slot) -> None:
+    def start_process(self, slot: Slot) -> None:
         with slot.lock:
             slot.wanted = True
             self._launch(slot)
 
-    def kill_worker(self, slot: Slot) -> None:
+    def kill_process(self, slot: Slot) -> None:
         """SIGKILL; the slot stays empty until it is started again."""
         with slot.lock:
             slot.wanted = False
@@ -127,7 +145,7 @@ class World:
                 slot.process.kill()
                 slot.process.wait()
 
-    def stop_worker(self, slot: Slot, seconds: float = 30.0) -> None:
+    def stop_process(self, slot: Slot, seconds: float = 30.0) -> None:
         """SIGTERM, and SIGKILL where that does not end it in time."""
         with slot.lock:
             slot.wanted = False
@@ -139,7 +157,7 @@ class World:
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
-                self.ended_by_themselves.append(f"worker {slot.number} did not stop within {seconds:g} s: killed")
+                self.ended_by_themselves.append(f"{slot.name} did not stop within {seconds:g} s: killed")
                 process.kill()
                 process.wait()
 
@@ -151,7 +169,9 @@ class World:
             "STREAM_GUARD_REDIS__URL": f"redis://127.0.0.1:{self.proxy.port}/0",
             "PYTHONPATH": str(ROOT),
         }
-        if FAKETIME is not None:
+        if slot in self.notifiers:
+            environment["STREAM_GUARD_NOTIFY__TARGETS"] = str(cluster.directory / "targets.toml")
+        elif FAKETIME is not None:
             self.clock_file(slot).write_text("+0")
             environment |= {
                 "LD_PRELOAD": str(FAKETIME),
@@ -159,19 +179,19 @@ class World:
                 "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
-        log = FULL_DISK if slot.log_on_full_disk else cluster.directory / f"worker-{slot.number}.log"
+        log = FULL_DISK if slot.log_on_full_disk else cluster.directory / f"{slot.name.replace(' ', '-')}.log"
         with log.open("ab") as out:
             slot.process = subprocess.Popen(
-                [sys.executable, "-m", cluster.module], env=environment, stdout=out, stderr=subprocess.STDOUT
+                [sys.executable, "-m", *slot.module], env=environment, stdout=out, stderr=subprocess.STDOUT
             )
 
     def _supervise(self) -> None:
         """As systemd or Kubernetes would: what ends is started again, and counted."""
         while not self._stopping.wait(SUPERVISOR_SECONDS):
-            for slot in self.slots:
+            for slot in self.processes:
                 with slot.lock:
                     if slot.wanted and slot.process is not None and slot.process.poll() is not None:
-                        self.ended_by_themselves.append(f"worker {slot.number} ended with {slot.process.returncode}")
+                        self.ended_by_themselves.append(f"{slot.name} ended with {slot.process.returncode}")
                         self._launch(slot)
 
     def live(self) -> Sequence[Slot]:

@@ -17,6 +17,7 @@ from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped] # kafka
 
 from stream_guard.adapters.notify import Target, make_notifier, verify
 from stream_guard.adapters.notify.metrics import PrometheusNotify
+from stream_guard.adapters.notify.outbox import Outbox, PositionsChangedError
 from stream_guard.adapters.prometheus import Metrics
 from stream_guard.adapters.redis_client import connect
 from stream_guard.encode import encode_alert
@@ -241,6 +242,40 @@ async def test_lesser_alerts_stay_away_and_one_that_was_told_is_followed_to_its_
             await receiver.wait(2)
             await until(lambda: desk.value("notifications_total", target_kind="webhook", outcome="filtered") >= 3, 10.0)
         assert [json.loads(body)["alert"]["status"] for body in receiver.bodies] == ["updated", "resolved"]
+
+
+async def test_a_redis_that_comes_back_empty_loses_no_notification(desk: Desk) -> None:
+    sick = Receiver()
+    sick.status = 500
+    async with sick, desk.notifier(webhook(sick)):
+        steps = [transition(AlertStatus.FIRING), transition(AlertStatus.RESOLVED, 60.0)]
+        await asyncio.to_thread(desk.publish, *steps)
+        await until(lambda: desk.value("notification_queue_length", target="hook", target_kind="webhook") == 2, 20.0)
+        client = connect(desk.settings.redis)
+        await client.delete(*[key async for key in client.scan_iter(f"sg:{{notify:{desk.settings.kafka.group}}}:*")])
+        await client.aclose()
+        sick.status = 200
+        bodies = [json.loads(body) for body in await sick.wait(2, 20.0)]
+        assert [body["alert"]["status"] for body in bodies] == ["firing", "resolved"]
+
+
+async def test_one_that_was_suspended_opens_no_alert_that_is_over_by_now(redis_url: str) -> None:
+    client = connect(RedisServer(url=redis_url))
+    group = f"n{uuid4().hex[:10]}"
+    suspended, other = Outbox(client, group, ["pager"]), Outbox(client, group, ["pager"])
+    await suspended.take_in(0, None, 0, "firing", b"firing")
+    with pytest.raises(PositionsChangedError):
+        await other.take_in(0, None, 0, "firing", b"firing")
+    assert await other.positions() == {0: 1}
+    await other.take_in(0, 1, 1, "resolved", b"resolved")
+    body = await suspended.head("pager")
+    assert body == b"firing"  # it tells the target, and then is suspended
+    await other.done("pager", b"firing", "alr_1", {"open": True}, told=True)
+    await other.done("pager", b"resolved", "alr_1", None, told=True)
+    await suspended.done("pager", body, "alr_1", {"open": True}, told=True)
+    assert await other.active("pager") == {}
+    assert await other.length("pager") == 0
+    await client.aclose()
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")

@@ -10,6 +10,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped] # aiokafka ships no types
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # aiokafka ships no types
 
+from stream_guard.adapters.notify.outbox import PositionsChangedError
 from stream_guard.encode import alert_object, parse_alert
 from stream_guard.errors import DecodeError, StateUnavailableError
 from stream_guard.pausing import pause
@@ -34,9 +35,9 @@ async def feed(settings: Settings, outbox: Outbox, on_dropped: Callable[[list[st
         consumer = AIOKafkaConsumer(**_options(settings.kafka))
         try:
             await consumer.start()
-            await _from_positions(consumer, settings, outbox)
+            positions = await _from_positions(consumer, settings, outbox)
             while True:
-                await _take_in(consumer, outbox, on_dropped)
+                await _take_in(consumer, outbox, positions, on_dropped)
                 await pause(0.0)
         except (KafkaError, StateUnavailableError, OSError) as error:
             log.warning("alerts cannot be taken in", error=repr(error))
@@ -45,28 +46,41 @@ async def feed(settings: Settings, outbox: Outbox, on_dropped: Callable[[list[st
         await pause(_RETRY_SECONDS)
 
 
-async def _from_positions(consumer: Any, settings: Settings, outbox: Outbox) -> None:  # noqa: ANN401 # untyped
+async def _from_positions(consumer: Any, settings: Settings, outbox: Outbox) -> dict[int, int]:  # noqa: ANN401 # untyped
     topic = settings.topic_name(Topic.ALERTS)
     partitions = [TopicPartition(topic, number) for number in range(settings.topic_partitions(Topic.ALERTS))]
     consumer.assign(partitions)
     since = int((time.time() - LOOK_BACK_SECONDS) * 1_000)
     ends = await consumer.end_offsets(partitions)  # first: what comes from now on is either found or after them
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, since))
+    positions = await outbox.positions()
     for partition in partitions:
-        position = await outbox.position(partition.partition)
+        position = positions.get(partition.partition)
         if position is not None:
             consumer.seek(partition, position)
         elif found.get(partition) is not None:
             consumer.seek(partition, found[partition].offset)
         else:
             consumer.seek(partition, ends[partition])
+    return positions
 
 
-async def _take_in(consumer: Any, outbox: Outbox, on_dropped: Callable[[list[str]], None]) -> None:  # noqa: ANN401 # untyped
+async def _take_in(
+    consumer: Any,  # noqa: ANN401 # untyped
+    outbox: Outbox,
+    positions: dict[int, int],
+    on_dropped: Callable[[list[str]], None],
+) -> None:
+    """Take in what has come. A Redis that came back empty, or with less, has lost queues too: that is told again."""
+    if await outbox.positions() != positions:
+        raise PositionsChangedError("positions in Redis are not those that were read")
     for partition, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+        number = partition.partition
         for record in records:
             transition, body = _body(record.value)
-            on_dropped(await outbox.take_in(partition.partition, record.offset, transition, body))
+            dropped = await outbox.take_in(number, positions.get(number), record.offset, transition, body)
+            positions[number] = record.offset + 1
+            on_dropped(dropped)
 
 
 def _body(value: bytes | None) -> tuple[str, bytes]:
