@@ -200,6 +200,7 @@ def _redis_command(program: Path, port: int, directory: Path) -> list[str]:
     return [
         str(program), "--bind", HOST, "--port", str(port), "--dir", str(directory), "--save", "", "--appendonly", "no",
         "--maxmemory-policy", "noeviction", "--protected-mode", "yes", "--daemonize", "no",
+        "--hash-max-listpack-value", "1024",
     ]  # fmt: skip
 
 

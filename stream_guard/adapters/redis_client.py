@@ -64,6 +64,9 @@ def _options(server: RedisServer) -> dict[str, Any]:
     return options
 
 
+COMPACT_BYTES = 1_024  # `hash-max-listpack-value`: more than a stored account has, or its key
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """What `check` wants to know about a server; `unknown` where the server does not tell."""
@@ -71,6 +74,7 @@ class Inspection:
     version: str
     eviction: str
     persistent: bool
+    compact: bool  # hashes of accounts fit the form without pointers
 
 
 def inspect(server: RedisServer) -> Inspection:
@@ -85,11 +89,17 @@ def inspect(server: RedisServer) -> Inspection:
             try:
                 saves = cast("dict[str, str]", client.config_get("save")).get("save", "")
                 eviction = cast("dict[str, str]", client.config_get("maxmemory-policy")).get("maxmemory-policy", "")
+                value = cast("dict[str, str]", client.config_get("hash-max-*-value"))  # ziplist before Redis 7
             except ResponseError:  # managed servers forbid CONFIG
-                saves, eviction = "unknown", str(info.get("maxmemory_policy", "unknown"))
+                saves, eviction, value = "unknown", str(info.get("maxmemory_policy", "unknown")), {}
     except (RedisError, OSError, ValueError) as error:
         raise StateUnavailableError(f"Redis does not answer: {error}") from error
-    return Inspection(str(info.get("redis_version", "unknown")), eviction, bool(info.get("aof_enabled") or saves))
+    return Inspection(
+        str(info.get("redis_version", "unknown")),
+        eviction,
+        bool(info.get("aof_enabled") or saves),
+        all(int(size) >= COMPACT_BYTES for size in value.values()),
+    )
 
 
 class Breaker:

@@ -4,8 +4,14 @@ For every node there are, under one hash slot `{group:node}`:
 
 - `sg:{group:node}:token`: newest fencing token, a counter;
 - `sg:{group:node}:meta`: hash with `meta` (the node's own state) and `p:<topic>` (next offset);
-- `sg:{group:node}:s:<key>`: one string per state of a lazy stage (accounts), optionally with a time to live;
+- `sg:{group:node}:b:<bucket>`: accounts, the states that come by the million. Those whose keys have equal check sums
+  share a hash, some tens each: a key of its own for every account would cost a hundred bytes more. A field is the
+  state's key without its first letter; its value begins with the day on which it was written;
+- `sg:{group:node}:s:<key>`: one string for every other state of a lazy stage;
 - `sg:{group:node}:all`: one hash with every state of an eager stage, which is always read as a whole.
+
+Lazy states optionally have a time to live. A hash as a whole has it from the last write to it; of one that lives on,
+fields are dropped, once a day, that nobody has written for longer.
 
 `sg:{group}:watermarks` is the board on which workers compare their event time. A checkpoint is one Lua call, hence
 atomic; its size is bounded because runners write before too much is dirty. Values are opaque: nothing is unpickled.
@@ -16,13 +22,16 @@ successor has already counted the same events: it would send totals that are too
 
 from __future__ import annotations
 
+import struct
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
+from zlib import crc32
 
 from redis.exceptions import RedisError
 
 from stream_guard.adapters.redis_client import Breaker
+from stream_guard.adapters.redis_scripts import ACQUIRE, READ_FIELDS, WRITE_HASH, WRITE_LAZY
 from stream_guard.errors import FencedError, StateUnavailableError
 from stream_guard.ports import Topic
 
@@ -33,41 +42,15 @@ if TYPE_CHECKING:
 
     from stream_guard.ports import Checkpoint
 
-# The first token is a time, so that tokens go on growing when Redis has lost everything.
-ACQUIRE = """
-if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', KEYS[1], ARGV[1]) end
-return redis.call('INCR', KEYS[1])
-"""
-
 READ_CHUNK = 2_000
 SCAN_CHUNK = 1_000
 
-# KEYS: token, meta, then states to set, then states to delete. ARGV: token, time to live in ms (0 = none),
-# number of states to set, number of meta fields, fields and values of meta, values of the states.
-WRITE_KEYS = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local ttl, sets, metas = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-for i = 1, metas do redis.call('HSET', KEYS[2], ARGV[3 + 2 * i], ARGV[4 + 2 * i]) end
-local values = 4 + 2 * metas
-for i = 1, sets do
-  if ttl > 0 then redis.call('SET', KEYS[2 + i], ARGV[values + i], 'PX', ttl)
-  else redis.call('SET', KEYS[2 + i], ARGV[values + i]) end
-end
-for i = 3 + sets, #KEYS do redis.call('DEL', KEYS[i]) end
-return 1
-"""
-
-# KEYS: token, meta, hash. ARGV: token, number of states to set, number of meta fields, fields and values of meta,
-# fields and values of the states, fields to delete.
-WRITE_HASH = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local sets, metas = tonumber(ARGV[2]), tonumber(ARGV[3])
-for i = 1, metas do redis.call('HSET', KEYS[2], ARGV[2 + 2 * i], ARGV[3 + 2 * i]) end
-local first = 3 + 2 * metas
-for i = 1, sets do redis.call('HSET', KEYS[3], ARGV[first + 2 * i - 1], ARGV[first + 2 * i]) end
-for i = first + 2 * sets + 1, #ARGV do redis.call('HDEL', KEYS[3], ARGV[i]) end
-return 1
-"""
+GROUPED = b"a"  # first letter of the keys of accounts
+BUCKETS = 1 << 15  # of a partition: some twenty accounts in each where there are millions, which is quick to search
+LAYOUT = b"2"  # 1, before any release, had a key for each account
+DAY_SECONDS = 86_400
+MOST_SWEPT = 64  # hashes looked through in one checkpoint
+_DAY = struct.Struct("<H")
 
 
 class RedisStateStore:
@@ -95,7 +78,9 @@ class RedisStateStore:
         self._breaker = breaker or Breaker()
         self._tokens: dict[str, int] = {}
         self._acquire = client.register_script(ACQUIRE)
-        self._write_keys = client.register_script(WRITE_KEYS)
+        self._swept: dict[str, int] = {}
+        self._write_lazy = client.register_script(WRITE_LAZY)
+        self._read_fields = client.register_script(READ_FIELDS)
         self._write_hash = client.register_script(WRITE_HASH)
 
     def _key(self, node: str, rest: str) -> bytes:
@@ -138,6 +123,8 @@ class RedisStateStore:
             pipeline.get(self._key(node, "token"))
             fields, newest = await pipeline.execute()
         self._require_newest(node, newest)
+        if fields and not self._eager(node) and fields.get(b"layout") != LAYOUT:
+            return None, {}  # written by an early build: this partition starts cold
         positions = {
             Topic(field[2:].decode()): int(value) for field, value in fields.items() if field.startswith(b"p:")
         }
@@ -146,12 +133,19 @@ class RedisStateStore:
     async def read(self, node: str, keys: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
         """States of some keys, in chunks, each read together with the token."""
         states: dict[bytes, bytes | None] = {}
-        for chunk in _chunks(keys, READ_CHUNK):
+        token, strings, hashes = self._key(node, "token"), self._key(node, "s:"), self._key(node, "b:")
+        for chunk in _chunks([key for key in keys if key[:1] != GROUPED], READ_CHUNK):
             async with self._guard():
-                prefix = self._key(node, "s:")
-                newest, *values = await self._client.mget([self._key(node, "token"), *(prefix + key for key in chunk)])
+                newest, *values = await self._client.mget([token, *(strings + key for key in chunk)])
             self._require_newest(node, newest)
             states.update(zip(chunk, cast("list[bytes | None]", values), strict=True))
+        for chunk in _chunks([key for key in keys if key[:1] == GROUPED], READ_CHUNK):
+            async with self._guard():
+                newest, *values = await self._read_fields(
+                    keys=[token, *(hashes + bucket_of(key) for key in chunk)], args=[key[1:] for key in chunk]
+                )
+            self._require_newest(node, newest)
+            states.update((key, value and value[2:]) for key, value in zip(chunk, values, strict=True))
         return states
 
     async def read_all(self, node: str) -> Mapping[bytes, bytes]:
@@ -184,20 +178,58 @@ class RedisStateStore:
                     args=[token, len(changed), len(meta) // 2, *meta, *_flat(changed), *deleted],
                 )
             else:
-                prefix = self._key(node, "s:")
-                done = await self._write_keys(
-                    keys=[*keys, *(prefix + key for key, _ in changed), *(prefix + key for key in deleted)],
-                    args=[
-                        token,
-                        self._ttl_ms,
-                        len(changed),
-                        len(meta) // 2,
-                        *meta,
-                        *(value for _, value in changed),
-                    ],
-                )
+                done = await self._write_states(node, token, changed, deleted, ["layout", LAYOUT, *meta])
         if not done:
             raise FencedError(f"{node}: token {token} is no longer the newest")
+
+    async def _write_states(
+        self,
+        node: str,
+        token: int,
+        changed: Sequence[tuple[bytes, bytes]],
+        deleted: Sequence[bytes],
+        meta: Sequence[bytes | str | int],
+    ) -> bool:
+        """The states of a lazy stage."""
+        now, strings, hashes = time.time(), self._key(node, "s:"), self._key(node, "b:")
+        grouped = [(key, value) for key, value in changed if key[:1] == GROUPED]
+        alone = [(key, value) for key, value in changed if key[:1] != GROUPED]
+        fields_gone = [key for key in deleted if key[:1] == GROUPED]
+        gone = [key for key in deleted if key[:1] != GROUPED]
+        swept = self._turn(node, now)
+        today, oldest = _DAY.pack(int(now // DAY_SECONDS)), int((now - self._ttl_ms / 1_000) // DAY_SECONDS)
+        done = await self._write_lazy(
+            keys=[
+                self._key(node, "token"),
+                self._key(node, "meta"),
+                *(hashes + bucket_of(key) for key, _ in grouped),
+                *(hashes + bucket_of(key) for key in fields_gone),
+                *(strings + key for key, _ in alone),
+                *(strings + key for key in gone),
+                *(hashes + b"%04x" % number for number in swept),
+            ],
+            args=[
+                token,
+                self._ttl_ms,
+                oldest,
+                *(len(some) for some in (grouped, fields_gone, alone, gone, swept)),
+                len(meta) // 2,
+                *meta,
+                *_flat([(key[1:], today + value) for key, value in grouped]),
+                *(key[1:] for key in fields_gone),
+                *(value for _, value in alone),
+            ],
+        )
+        return bool(done)
+
+    def _turn(self, node: str, now: float) -> Sequence[int]:
+        """Which hashes to look through for states past their time: by the clock, each of them once a day."""
+        if not self._ttl_ms:
+            return ()
+        turn = int(now * BUCKETS / DAY_SECONDS)
+        last = self._swept.get(node, turn)
+        self._swept[node] = turn
+        return [number % BUCKETS for number in range(max(last, turn - MOST_SWEPT), turn)]
 
 
 class RedisWatermarks:
@@ -218,6 +250,11 @@ class RedisWatermarks:
         except (RedisError, OSError) as error:
             raise StateUnavailableError(f"Redis does not answer: {error!r}") from error
         return {name.decode(): mark for name, mark in answers[-1].items()}
+
+
+def bucket_of(key: bytes) -> bytes:
+    """Which hash an account is in: the end of that hash's key."""
+    return b"%04x" % (crc32(key) % BUCKETS)
 
 
 def _chunks(keys: Sequence[bytes], size: int) -> Iterator[list[bytes]]:

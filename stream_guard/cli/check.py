@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stream_guard.adapters.redis_client import inspect
+from stream_guard.adapters.redis_client import COMPACT_BYTES, inspect
 from stream_guard.adapters.topics import TopicAdmin, plan_topics
 from stream_guard.errors import StreamGuardError
 from stream_guard.policy import load_policy
@@ -85,4 +85,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         yield Finding("WARN", text)
     if not found.persistent:
         text = "redis keeps nothing across a restart: the worker would start cold. Turn on appendonly."
+        yield Finding("WARN", text)
+    if not found.compact:
+        text = f"redis spends more on each account than it must. Set hash-max-listpack-value {COMPACT_BYTES}."
         yield Finding("WARN", text)

@@ -11,9 +11,12 @@ import msgspec
 import numpy as np
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped] # aiokafka ships no types
 
+from stream_guard.adapters.redis_client import connect
+from stream_guard.adapters.redis_state import RedisStateStore
+from stream_guard.app.stages import ACCOUNTS, EAGER_STAGES
 from stream_guard.pipeline import Pipeline
 from stream_guard.policy import Policy
-from stream_guard.ports import Topic
+from stream_guard.ports import Checkpoint, Topic
 from tests.benchmarks.traffic import lines_of
 
 if TYPE_CHECKING:
@@ -128,16 +131,22 @@ async def _produce(cluster: Cluster, records: Iterable[tuple[int, bytes]]) -> in
 
 def store(cluster: Cluster, client: redis.Redis, shapes: Shapes, accounts: int) -> float:
     """Put states of numbered accounts into Redis, as a worker stores them; bytes of Redis that one takes."""
-    partitions = cluster.settings.partitions.queries
-    prefixes = [b"sg:{%s:accounts:%d}:s:aacct_" % (cluster.group.encode(), number) for number in range(partitions)]
     before = int(client.info("memory")["used_memory"])
-    for start in range(0, accounts, CHUNK):
-        numbers = range(start, min(start + CHUNK, accounts))
-        client.mset(
-            {
-                prefixes[number % partitions] + b"%012d" % number: shapes.states[number % len(shapes.states)]
-                for number in numbers
-            }
-        )
+    asyncio.run(_store(cluster, shapes, accounts))
     after = int(client.info("memory")["used_memory"])
     return (after - before) / accounts
+
+
+async def _store(cluster: Cluster, shapes: Shapes, accounts: int) -> None:
+    client = connect(cluster.settings.redis)
+    owner = RedisStateStore(client, cluster.group, EAGER_STAGES)
+    partitions = cluster.settings.partitions.queries
+    for partition in range(partitions):
+        node = f"{ACCOUNTS}:{partition}"
+        token = await owner.acquire(node)
+        for start in range(partition, accounts, partitions * CHUNK):
+            numbers = range(start, min(start + partitions * CHUNK, accounts), partitions)
+            states = {b"aacct_%012d" % number: shapes.states[number % len(shapes.states)] for number in numbers}
+            await owner.write(node, token, Checkpoint(states, b"", {}))
+        await client.delete(f"sg:{{{cluster.group}:{node}}}:meta")  # or the worker would look for its own in it
+    await client.aclose()

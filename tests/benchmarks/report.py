@@ -172,7 +172,7 @@ def _sizes(found: Found) -> Iterator[str]:
     )
     yield (
         f"Of {many['accounts']:,} accounts in Redis, of the ages that the simulation gives, each took "
-        f"{many['redis_bytes']:.0f} bytes, about 110 of which are the key and what Redis adds. The state alone:\n"
+        f"{many['redis_bytes']:.0f} bytes, what Redis adds included. The state alone:\n"
     )
     yield (
         "What an account is compared by does not compress: hashes of what it shows, of its templates and items, and a "

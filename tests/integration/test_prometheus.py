@@ -146,7 +146,7 @@ def _happen(
     damaged = last | {"event_id": "damaged", "account_id": DAMAGED}
     odd += [(account, json.dumps(record).encode()) for record in (late, limited, damaged)]
     for number in range(cluster.settings.partitions.queries):
-        cluster.redis.set(f"sg:{{{cluster.group}:accounts:{number}}}:s:a{DAMAGED}", b"no state")
+        cluster.store_account(number, f"a{DAMAGED}".encode(), b"no state")
     cluster.produce(odd)
     later = [
         last | {"event_id": f"later-{n}", "account_id": f"acct_{n}", "ts": last["ts"] + 600_000} for n in range(40)

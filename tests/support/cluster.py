@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped] # aiokafka
 from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped] # kafka-python ships no types
 from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped] # kafka-python ships no types
 
+from stream_guard.adapters.redis_state import GROUPED, bucket_of
 from stream_guard.ports import Topic
 from stream_guard.settings import Settings
 
@@ -206,13 +207,23 @@ class Cluster:
         """Stored states of a lazy stage."""
         states: dict[bytes, bytes] = {}
         for partition in range(self.settings.topic_partitions(topic)):
-            prefix = f"sg:{{{self.group}:{stage}:{partition}}}:s:".encode()
-            keys = list(self.redis.scan_iter(prefix + b"*", count=5_000))
-            for start in range(0, len(keys), 5_000):
-                chunk = keys[start : start + 5_000]
-                values = cast("list[bytes]", self.redis.mget(chunk))
-                states.update((key[len(prefix) :], value) for key, value in zip(chunk, values, strict=True))
+            prefix = f"sg:{{{self.group}:{stage}:{partition}}}:".encode()
+            names = list(self.redis.scan_iter(prefix + b"[sb]:*", count=5_000))
+            for start in range(0, len(names), 5_000):
+                pipeline = self.redis.pipeline(transaction=False)
+                for name in names[start : start + 5_000]:
+                    pipeline.get(name) if name.startswith(prefix + b"s:") else pipeline.hgetall(name)
+                for name, value in zip(names[start : start + 5_000], pipeline.execute(), strict=True):
+                    if isinstance(value, bytes):
+                        states[name[len(prefix) + 2 :]] = value
+                    else:
+                        states.update((GROUPED + field, state[2:]) for field, state in value.items())
         return states
+
+    def store_account(self, partition: int, key: bytes, state: bytes) -> None:
+        """Put an account's state where a worker finds it."""
+        name = f"sg:{{{self.group}:accounts:{partition}}}:b:".encode() + bucket_of(key)
+        self.redis.hset(name, key[1:], b"\xff\xff" + state)
 
     def eager_states(self, stage: str, topic: Topic) -> dict[bytes, bytes]:
         """Stored states of an eager stage."""

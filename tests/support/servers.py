@@ -100,6 +100,7 @@ class RedisServer(Server):
         return [
             "redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory),
             "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
+            "--hash-max-listpack-value", "1024",
         ]  # fmt: skip
 
     def answers(self) -> bool:

@@ -16,6 +16,7 @@ import yaml
 from stream_guard.adapters.enforcer_metrics import EnforcerMetrics
 from stream_guard.adapters.notify.metrics import PrometheusNotify
 from stream_guard.adapters.prometheus import Metrics
+from stream_guard.adapters.redis_client import COMPACT_BYTES
 from stream_guard.cli import cli
 from stream_guard.settings import PREFIX, Settings
 from tests.support.tools import run
@@ -102,6 +103,7 @@ def test_redis_forgets_nothing() -> None:
     command = " ".join(SERVICES["redis"]["command"])
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
+    assert f"--hash-max-listpack-value {COMPACT_BYTES}" in command
 
 
 def test_demo_traffic_starts_only_when_asked_for() -> None:

@@ -8,7 +8,14 @@ from uuid import uuid4
 import pytest
 
 from stream_guard.adapters.redis_client import Breaker, connect
-from stream_guard.adapters.redis_state import RedisStateStore, RedisWatermarks
+from stream_guard.adapters.redis_state import (
+    BUCKETS,
+    DAY_SECONDS,
+    MOST_SWEPT,
+    RedisStateStore,
+    RedisWatermarks,
+    bucket_of,
+)
 from stream_guard.errors import FencedError, StateUnavailableError
 from stream_guard.ports import Checkpoint, Topic
 from stream_guard.settings import RedisServer
@@ -100,9 +107,46 @@ async def test_twenty_thousand_states_in_one_call(client: Redis, group: str, nod
 async def test_account_states_expire_when_asked_to(client: Redis, group: str) -> None:
     store = RedisStateStore(client, group, EAGER, ttl_seconds=60.0)
     token = await store.acquire("accounts:0")
-    await store.write("accounts:0", token, checkpoint({b"a": b"1"}, 1))
-    assert 0 < await client.ttl(f"sg:{{{group}:accounts:0}}:s:a") <= 60
+    await store.write("accounts:0", token, checkpoint({b"a1": b"1", b"d1": b"2"}, 1))
+    for rest in (f"b:{bucket_of(b'a1').decode()}", "s:d1"):
+        assert 0 < await client.ttl(f"sg:{{{group}:accounts:0}}:{rest}") <= 60
     assert await client.ttl(f"sg:{{{group}:accounts:0}}:meta") == -1
+
+
+@pytest.mark.integration
+async def test_accounts_expire_alone_too(client: Redis, group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others in the same hash are written again and again; every hash is looked through once a day."""
+    store, now = RedisStateStore(client, group, EAGER, ttl_seconds=10 * DAY_SECONDS), [1.8e9]
+    monkeypatch.setattr("stream_guard.adapters.redis_state.time.time", lambda: now[0])
+    token = await store.acquire("accounts:0")
+    first = b"a0"
+    second = next(key for key in map(b"a%d".__mod__, range(1, 10**6)) if bucket_of(key) == bucket_of(first))
+    await store.write("accounts:0", token, checkpoint({first: b"1", second: b"2"}, 1))
+    ends = now[0] + 12 * DAY_SECONDS
+    while now[0] < ends:
+        now[0] += DAY_SECONDS * MOST_SWEPT / BUCKETS
+        await store.write("accounts:0", token, checkpoint({second: b"3"}, 2))
+    assert await store.read("accounts:0", [first, second]) == {first: None, second: b"3"}
+
+
+@pytest.mark.integration
+async def test_accounts_share_hashes_in_their_compact_form(client: Redis, group: str) -> None:
+    store = RedisStateStore(client, group, EAGER)
+    token = await store.acquire("accounts:0")
+    states: dict[bytes, bytes | None] = {b"aacct_%d" % number: bytes(400) for number in range(20_000)}
+    await store.write("accounts:0", token, checkpoint(states, 1))
+    names = [name async for name in client.scan_iter(f"sg:{{{group}:accounts:0}}:b:*", count=5_000)]
+    assert sum([await client.hlen(name) for name in names[:100]]) >= 100
+    assert {await client.object("encoding", name) for name in names[:100]} == {b"listpack"}
+    assert len(names) <= BUCKETS
+
+
+@pytest.mark.integration
+async def test_a_partition_of_an_early_layout_starts_cold(client: Redis, group: str) -> None:
+    await client.hset(f"sg:{{{group}:accounts:0}}:meta", mapping={"meta": b"old", "p:queries": 3})
+    store = RedisStateStore(client, group, EAGER)
+    await store.acquire("accounts:0")
+    assert await store.read_meta("accounts:0") == (None, {})
 
 
 @pytest.mark.integration
