@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
 from stream_guard.app.outbox import Outbox
+from stream_guard.app.turns import Turns
 from stream_guard.errors import ServiceUnavailableError, StateUnavailableError
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Collaborators:
     sinks: Sequence[OutputSink]
     metrics: MetricsPort
     limits: Limits = field(default_factory=Limits)
+    turns: Turns = field(default_factory=Turns)
 
 
 class Checkpointer:
@@ -65,11 +68,18 @@ class Checkpointer:
         return self._changed
 
     async def owe(self, output: Output) -> None:
-        """Send the messages of an output and remember what must be done before the next checkpoint."""
+        """Send the messages of an output and remember what must be done before the next checkpoint.
+
+        Who reads an alert from Kafka finds its decision in Redis: the sinks come first. Where one is away, alerts do
+        not wait for it; the checkpoint does.
+        """
         self._changed = True
-        await self._outbox.send(output.messages)
         if output.alerts or output.decisions or output.campaigns:
             self._outputs.append(output)
+            if not self._health.degraded:
+                with suppress(StateUnavailableError):
+                    await self._publish()
+        await self._outbox.send(output.messages)
 
     def due(self, node: Node) -> bool:
         """Whether it is time to write."""

@@ -35,13 +35,14 @@ class GuardApp(faust.App):
 
     BootStrategy = _NoWeb
     assignor_for_lane: StageAssignor | None = None
+    urgent_topics: frozenset[str] = frozenset()
 
     def _create_directories(self) -> None:
         """Nothing is kept in files."""
 
     def _new_transport(self) -> TransportT:
         transport = LaneTransport(self.conf.broker_consumer, self)
-        transport.assignor = self.assignor_for_lane
+        transport.assignor, transport.urgent_topics = self.assignor_for_lane, self.urgent_topics
         return transport
 
 
@@ -78,6 +79,9 @@ def make_app(settings: Settings, stages: Sequence[Stage]) -> GuardApp:
     )
     app.assignor_for_lane = StageAssignor(
         [{settings.topic_name(topic): settings.topic_partitions(topic) for topic in stage.topics} for stage in stages]
+    )
+    app.urgent_topics = frozenset(
+        settings.topic_name(topic) for stage in stages if not stage.paced for topic in stage.topics
     )
     return app
 

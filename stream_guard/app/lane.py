@@ -4,6 +4,7 @@ This is the one file that touches private members of Faust 0.15.3 and aiokafka; 
 pins them. Faust keeps membership, rebalancing, streams and agents. Differences to its own consumer:
 
 - `getmany` yields one message per partition whose value is a `LaneEnvelope`; nothing is decoded or acknowledged.
+- Topics between the stages come first: what follows from earlier records does not wait behind new ones.
 - Only partitions that a runner has opened at a stored position are fetched, and only while nobody holds them back.
 - Every seek draws a new ticket. Envelopes carry the ticket under which they were fetched, so that a runner can
   tell records fetched before its seek from those after it. Ticket and fetch meet in the consumer's own thread.
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from stream_guard.app.assignor import StageAssignor
 
 FETCH_SECONDS = 0.1  # how long one fetch waits when nothing is there; also how soon a resumed partition is noticed
-FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = 50  # of one request, in which a partition just emptied takes no part
+BACK_OFF_SECONDS = 0.005  # aiokafka asks a broker for nothing while records of any of its partitions wait, so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def _as_it_is(tp: TopicPartition, record: Any) -> Any:  # noqa: ANN401, ARG001 #
 class LaneThread(AIOKafkaConsumerThread):
     """The consumer's thread: fetches and seeks under tickets."""
 
-    assignor: StageAssignor | None = None
+    urgent_topics: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,6 +76,7 @@ class LaneThread(AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 # a long poll delays newly opened partitions
+        self.urgent_topics = cast("LaneTransport", transport).urgent_topics
         assignor = cast("LaneTransport", transport).assignor
         if assignor is not None:
             consumer._partition_assignment_strategy = (assignor,)  # noqa: SLF001 # Faust offers no setting for it
@@ -84,14 +87,17 @@ class LaneThread(AIOKafkaConsumerThread):
         return cast("list[LaneEnvelope]", await self.call_thread(self._fetch_in_thread, wanted))
 
     async def _fetch_in_thread(self, wanted: set[TP]) -> list[LaneEnvelope]:
-        consumer = self._ensure_consumer()
-        for result in consumer._fetcher._records.values():  # noqa: SLF001 # see `_as_it_is`
+        consumer, urgent = self._ensure_consumer(), set[TP]()
+        consumer._fetcher._prefetch_backoff = BACK_OFF_SECONDS  # noqa: SLF001 # aiokafka offers no setting for it
+        for partition, result in consumer._fetcher._records.items():  # noqa: SLF001 # see `_as_it_is`
             if isinstance(result, FetchResult) and result.has_more():
                 result._partition_records._consumer_record = _as_it_is  # noqa: SLF001 # as above
+                if partition.topic in self.urgent_topics and partition in wanted:
+                    urgent.add(partition)
         fetched = await self._fetch_records(
             consumer,
-            wanted,
-            timeout=FETCH_SECONDS,
+            urgent or wanted,
+            timeout=0.0 if urgent else FETCH_SECONDS,
             max_records=consumer._max_poll_records,  # noqa: SLF001 # as Faust's own `getmany`
         )
         # No await between the fetcher's return and this line: the tickets are those of the fetched positions.
@@ -251,9 +257,11 @@ class LaneConsumer(Consumer):
         """Deliver envelopes to the streams until stopped; Faust's own version orders and drops by single offset."""
         try:
             while not (self.should_stop or fetcher.should_stop):
-                async for _, message in self.getmany(timeout=1.0):
+                messages = [message async for _, message in self.getmany(timeout=1.0)]
+                if messages:
                     # What is in hand when the flow stops belongs to partitions being revoked: dropping it is right.
-                    await self.wait_first(self.callback(message), self.suspend_flow.wait())
+                    handed_on = asyncio.gather(*(self.callback(message) for message in messages))
+                    await self.wait_first(handed_on, self.suspend_flow.wait())
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
@@ -281,3 +289,4 @@ class LaneTransport(Transport):
 
     Consumer = LaneConsumer
     assignor: StageAssignor | None = None
+    urgent_topics: frozenset[str] = frozenset()

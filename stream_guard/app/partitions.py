@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+QUERIES_PATIENCE_SECONDS = 1.0  # by which queries yield to what follows from earlier ones: alerts come of that
+
 
 class Partitions:
     """Runners by unit (stage name, partition).
@@ -129,6 +131,7 @@ class Partitions:
             tap=tap,
             shared=self._shared,
             health=health,
+            patience_seconds=QUERIES_PATIENCE_SECONDS if stage.paced else 0.0,
             kept=kept,
         )
         self.runners[unit] = runner

@@ -84,6 +84,7 @@ class PartitionRunner:
         tap: where records come from.
         shared: store, sender, sinks, metrics, limits.
         health: what the web server shows.
+        patience_seconds: by how much its envelopes yield to those of other partitions.
         kept: the node as this worker last left it, if it did.
     """
 
@@ -95,6 +96,7 @@ class PartitionRunner:
         tap: Tap,
         shared: Collaborators,
         health: NodeHealth,
+        patience_seconds: float = 0.0,
         kept: Kept | None = None,
     ) -> None:
         self.name = name
@@ -106,7 +108,7 @@ class PartitionRunner:
         self.closed_through: float | None = None
         self.finished = False
         self._tap, self._shared, self._health, self._kept = tap, shared, health, kept
-        self._limits = shared.limits
+        self._limits, self._patience_seconds = shared.limits, patience_seconds
         self._checkpoints = Checkpointer(name, shared, health)
         self._queue: deque[tuple[int, Envelope]] = deque()
         self._wake = asyncio.Event()
@@ -225,7 +227,6 @@ class PartitionRunner:
         while not self._stopping.is_set():
             if self._queue:
                 await self._next_envelope()
-                await asyncio.sleep(0)  # other partitions share the loop
             elif self._idle_request is not None:
                 watermark, self._idle_request = self._idle_request, None
                 await self._close_idle(watermark)
@@ -241,6 +242,7 @@ class PartitionRunner:
                 self._tap.hold("dirty")
                 await self._pause(self._checkpoints.seconds_until_retry())
                 return
+        await self._shared.turns.take(self._patience_seconds)
         ticket, envelope = self._queue.popleft()
         if len(self._queue) <= QUEUE_LOW:
             self._tap.release("queue")
@@ -250,9 +252,11 @@ class PartitionRunner:
         started = time.perf_counter()
         prepared = self.node.decode(envelope, latest_ts=time.time() + self._limits.future_skew_seconds)
         spent = time.perf_counter() - started
-        if prepared.missing and not await self._load(prepared.missing):
-            self._spoilt = True  # its decoder has given away names that this envelope was to bring
-            return  # stopping: the envelope stays unprocessed and its offsets unrecorded
+        if prepared.missing:
+            if not await self._load(prepared.missing):
+                self._spoilt = True  # its decoder has given away names that this envelope was to bring
+                return  # stopping: the envelope stays unprocessed and its offsets unrecorded
+            await self._shared.turns.take(self._patience_seconds)
         started = time.perf_counter()
         output = self.node.process(prepared)
         spent += time.perf_counter() - started

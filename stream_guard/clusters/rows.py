@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from stream_guard.errors import StateError
 from stream_guard.records import DEFAULT_TENANT, ROW, DeltaBundle, put_rows, take_rows
 
 if TYPE_CHECKING:
@@ -106,21 +105,26 @@ class RowStore:
             for place, (slot, account) in enumerate(zip(listed, accounts, strict=True))
         }
 
-    def load(self, state: bytes) -> None:
-        """Take one stored row in.
-
-        Raises:
-            StateError: another version, or not a row.
-        """
-        try:
-            version, key, data = _DECODER.decode(state)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise StateError("cluster row: not readable") from error
-        if version != STATE_VERSION or len(data) != ROW.itemsize:
-            raise StateError(f"cluster row: version {version} is not {STATE_VERSION}")
-        row = np.frombuffer(data, ROW)
-        slot = self._slot(int(row["account"][0]), key)  # may replace `self.rows` by a larger array
-        self.rows[slot] = row[0]
+    def load(self, states: Iterable[bytes]) -> int:
+        """Take stored rows in; how many were of another version, or no rows."""
+        decode, size, unreadable = _DECODER.decode, ROW.itemsize, 0
+        keys: list[str] = []
+        parts: list[bytes] = []
+        for state in states:
+            try:
+                version, key, data = decode(state)
+            except (msgspec.DecodeError, ValueError):
+                unreadable += 1
+                continue
+            if version != STATE_VERSION or len(data) != size:
+                unreadable += 1
+                continue
+            keys.append(key)
+            parts.append(data)
+        rows = np.frombuffer(b"".join(parts), ROW)
+        slots = [self._slot(account, key) for account, key in zip(rows["account"].tolist(), keys, strict=True)]
+        put_rows(self.rows, np.array(slots, np.int64), rows)
+        return unreadable
 
     def _slot(self, account: int, key: str) -> int:
         known = self._slots.get(account)

@@ -161,11 +161,10 @@ class ClustersNode:
 
     def restore(self, meta: bytes | None, states: Mapping[bytes, bytes]) -> None:
         """Start from a checkpoint; what cannot be read starts cold and is counted."""
+        self._cold_starts += self.stage.store.load(state for key, state in states.items() if key[:1] == b"r")
         for key, state in states.items():
             try:
-                if key[:1] == b"r":
-                    self.stage.store.load(state)
-                elif key[:1] == b"n":
+                if key[:1] == b"n":
                     name = state.decode("utf-8", "surrogatepass")
                     self.stage.remember({_named(key): name})
                 elif key[:1] == b"p":

@@ -57,7 +57,8 @@ def _account(data: bytes) -> AccountTable:
 
 def _row(data: bytes) -> RowStore:
     store = RowStore(1_000)
-    store.load(data)
+    if store.load([data]):
+        raise StateError("cold")
     return store
 
 

@@ -128,8 +128,7 @@ def test_models_population_and_rows_come_back_as_they_were() -> None:
     people, pool = honest_rows(600, 4), pool_rows(40, 104)
     evaluations(stage, people, pool, count=3)
     again = ClustersStage(0, 1, Policy())
-    for state in stage.store.dump(range(len(stage.store))).values():
-        again.store.load(state)
+    assert again.store.load(stage.store.dump(range(len(stage.store))).values()) == 0
     again.remember(stage.names)
     again.load_models(stage.dump_models())
     again.load_population("default", stage.dump_population("default"))
@@ -151,8 +150,7 @@ def test_models_that_cannot_be_read_are_refused(broken: bytes) -> None:
         stage.load_models(broken)
     with pytest.raises(StateError):
         stage.load_population("default", broken)
-    with pytest.raises(StateError):
-        stage.store.load(broken)
+    assert stage.store.load([broken]) == 1
 
 
 class TestRowStore:
@@ -292,7 +290,6 @@ def test_a_restart_takes_more_rows_back_than_the_first_array_holds() -> None:
     store = RowStore(10_000)
     store.merge(delta(1, (rows, keys)))
     again = RowStore(10_000)
-    for state in store.dump(range(len(store))).values():
-        again.load(state)
+    assert again.load(store.dump(range(len(store))).values()) == 0
     assert len(again) == 1_500
     assert again.live.tobytes() == store.live.tobytes()

@@ -11,7 +11,7 @@ import pytest
 from stream_guard.adapters.memory_state import MemoryStateStore
 from stream_guard.app.checkpoint import Limits
 from stream_guard.errors import FencedError, ServiceUnavailableError
-from stream_guard.ports import Output, Topic
+from stream_guard.ports import Message, Output, Topic
 from tests.support.counting import CountingNode
 from tests.support.fakes import Bench
 
@@ -209,6 +209,50 @@ async def test_a_checkpoint_waits_for_the_sinks() -> None:
     bench.feed(0, 3)
     await bench.until(lambda: bench.health.degraded)
     assert await stored_counts(store) == {}
+    sink.away = False
+    await bench.until(lambda: bench.tap.recorded == {Topic.QUERIES: 3})
+    assert len(sink.outputs) == 1
+    await bench.stop()
+
+
+class _Order:
+    """What left the worker, in the order in which it left."""
+
+    def __init__(self, sent: list[Message]) -> None:
+        self.sent, self.sent_before = sent, list[int]()
+
+    async def publish(self, output: Output) -> None:
+        del output
+        await asyncio.sleep(0.01)
+        self.sent_before.append(len(self.sent))
+
+
+class _Alerting(_Telling):
+    def process(self, prepared: object) -> Output:
+        output = super().process(prepared)
+        return Output([Message(Topic.ALERTS, b"key", b"alert")], output.counts, campaigns=output.campaigns)
+
+
+async def test_who_reads_an_alert_finds_its_decision_in_the_sinks() -> None:
+    sink = _Order([])
+    bench = Bench(MemoryStateStore(), lambda: cast("Node", _Alerting(0)), RECORDS, sinks=[sink])
+    sink.sent = bench.sender.sent
+    await bench.restored()
+    bench.feed(0, 3)
+    bench.feed(3, 6)
+    await bench.until(lambda: bench.tap.recorded == {Topic.QUERIES: 6})
+    assert sink.sent_before == [0, 1]
+    assert len(bench.sender.sent) == 2
+    await bench.stop()
+
+
+async def test_alerts_do_not_wait_for_a_sink_that_is_away() -> None:
+    sink = _Sink()
+    bench = Bench(MemoryStateStore(), lambda: cast("Node", _Alerting(0)), RECORDS, sinks=[sink])
+    await bench.restored()
+    bench.feed(0, 3)
+    await bench.until(lambda: bool(bench.sender.sent) and bench.health.degraded)
+    assert not bench.tap.recorded
     sink.away = False
     await bench.until(lambda: bench.tap.recorded == {Topic.QUERIES: 3})
     assert len(sink.outputs) == 1

@@ -17,6 +17,9 @@ from faust.types import TP
 from stream_guard.app.assignor import Unit, deal
 from stream_guard.app.factory import make_app
 from stream_guard.app.lane import LaneConsumer, LaneThread, LaneTransport
+from stream_guard.app.stages import product_stages
+from stream_guard.policy import Policy
+from stream_guard.ports import Topic
 from stream_guard.settings import Settings
 from tests.support.counting import counting_stages
 
@@ -71,6 +74,20 @@ def test_the_attributes_that_the_thread_replaces_exist() -> None:
     source = inspect.getsource(aiokafka.AIOKafkaConsumer.__init__)
     for name in ("_partition_assignment_strategy", "_fetch_max_wait_ms", "_max_poll_records"):
         assert f"self.{name} = " in source
+
+
+def test_the_pause_before_a_broker_is_asked_again_is_read_where_the_lane_sets_it() -> None:
+    assert "self._prefetch_backoff = prefetch_backoff" in inspect.getsource(Fetcher.__init__)
+    assert "backoff=self._prefetch_backoff" in inspect.getsource(Fetcher._proc_fetch_request)
+
+
+async def test_topics_between_the_stages_are_urgent() -> None:
+    settings = Settings()
+    app = make_app(settings, product_stages(settings, Policy()))
+    assert isinstance(app.transport, LaneTransport)
+    urgent = app.transport.urgent_topics
+    assert {settings.topic_name(Topic.DELTAS), settings.topic_name(Topic.SUSPICIONS)} <= urgent
+    assert settings.topic_name(Topic.QUERIES) not in urgent
 
 
 @pytest.fixture

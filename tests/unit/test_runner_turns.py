@@ -1,0 +1,63 @@
+"""Turns: one at a time, the urgent first, nobody for ever last, and the loop goes on in between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+from stream_guard.app.turns import ROUNDS, Turns
+
+
+async def test_who_can_wait_gives_way_to_who_came_later() -> None:
+    turns, order = Turns(), list[str]()
+
+    async def work(name: str, patience_seconds: float) -> None:
+        await turns.take(patience_seconds)
+        order.append(name)
+
+    await asyncio.gather(work("query", 1.0), work("another query", 1.0), work("delta", 0.0), work("suspicion", 0.0))
+    assert order == ["delta", "suspicion", "query", "another query"]
+
+
+async def test_who_has_waited_long_enough_is_not_passed_any_more() -> None:
+    turns, order = Turns(), list[str]()
+
+    async def work(name: str, patience_seconds: float, times: int) -> None:
+        for _ in range(times):
+            await turns.take(patience_seconds)
+            order.append(name)
+            await asyncio.sleep(0.001)
+
+    busy = [asyncio.create_task(work("delta", 0.0, 200)) for _ in range(3)]
+    await work("query", 0.02, 1)
+    assert len(order) < 400, "the query came in between"
+    await asyncio.gather(*busy)
+
+
+async def test_the_loop_goes_round_between_two_turns() -> None:
+    turns, rounds, seen = Turns(), 0, list[int]()
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            await asyncio.sleep(0)
+            rounds += 1
+
+    async def work() -> None:
+        await turns.take(0.0)
+        seen.append(rounds)
+
+    counting = asyncio.create_task(count())
+    await asyncio.gather(work(), work(), work())
+    counting.cancel()
+    assert all(later - earlier >= ROUNDS for earlier, later in itertools.pairwise(seen))
+
+
+async def test_a_turn_of_one_who_was_cancelled_goes_to_the_next() -> None:
+    turns = Turns()
+    first, second, third = (asyncio.create_task(turns.take(0.0)) for _ in range(3))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait_for(asyncio.gather(first, third), 1.0)
+    assert second.cancelled()
+    await asyncio.wait_for(turns.take(0.0), 1.0)
