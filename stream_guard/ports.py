@@ -7,7 +7,8 @@ The runtime drives a node in numbered steps, for each envelope:
 
 1. `prepared = node.decode(envelope, latest_ts=…)`
 2. read the stored states named by `prepared.missing` and hand them to `node.load(…)`
-3. `output = node.process(prepared)`; send `output.messages` without waiting
+3. `output = node.process(prepared)`; tell the sinks, so that a decision is there before its alert, then send
+   `output.messages` without waiting
 
 and at a checkpoint, when the interval has passed or too much is dirty:
 

@@ -1,4 +1,4 @@
-"""Steps 4 to 6 of `ports`: acknowledgements, sinks, the fenced write; and how long to wait when Redis is away."""
+"""The end of step 3 of `ports` and steps 4 to 6: sinks, messages, acknowledgements, the fenced write; and how long to wait when Redis is away."""
 
 from __future__ import annotations
 
