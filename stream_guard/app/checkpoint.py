@@ -1,4 +1,4 @@
-"""The end of step 3 of `ports` and steps 4 to 6: sinks, messages, acknowledgements, the fenced write; and how long to wait when Redis is away."""
+"""What a partition owes the outside: sinks, messages, the fenced write; how long to wait when Redis is away."""
 
 from __future__ import annotations
 
