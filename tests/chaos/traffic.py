@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 DAYS = 0.75  # the campaign of the demo starts after fifteen hours
-ACCOUNTS = 1_500
-PER_SCALE, FIXED = 14_000, 9_800  # records of so many accounts by their scale, and what there is besides
-FEW_ACCOUNTS = 300
+MANY, FEW = (1_500, 14_000), (500, 7_600)  # honest accounts, and about how many records these have by their scale
+FIXED = 9_800  # records that there are besides
 BURST = 400  # records that one fault of the stream touches
 LATENESS_MS = 4_000  # below the policy's allowed lateness: order must not matter
 LATE_BY = 3_000  # records of one world by which a late one is late: far beyond the allowed lateness
-WORLD_EVENTS = 200_000  # more are several worlds side by side, each a tenant: as many more accounts, campaigns, alerts
+WORLD_EVENTS = 350_000  # more are several worlds side by side, each a tenant: more campaigns and alerts
 
 Pair = tuple[str, bytes]
 """Account and record."""
@@ -94,17 +93,17 @@ def simulated(events: int, seed: int) -> list[Pair]:
     """At least so many records of the demo's scenario: honest accounts, and one campaign of 200 in each world."""
     worlds = _worlds(events)
     if worlds == 1:
-        return _world(events, seed, {})
+        return _world(events, seed, MANY if events >= MANY[1] + FIXED else FEW, {})
     found: list[tuple[int, Pair]] = []
     for number in range(worlds):
-        pairs = _world(-(-events // worlds), seed * worlds + number, {"tenant": f"t{number}"})
+        pairs = _world(-(-events // worlds), seed * worlds + number, FEW, {"tenant": f"t{number}"})
         found += [(_time(pair[1]), pair) for pair in pairs]
     return [pair for _, pair in sorted(found, key=itemgetter(0))]
 
 
-def _world(events: int, seed: int, more: dict[str, Any]) -> list[Pair]:
-    accounts = ACCOUNTS if events >= PER_SCALE + FIXED else FEW_ACCOUNTS
-    scale = max(1.0, (events - FIXED) / PER_SCALE)
+def _world(events: int, seed: int, size: tuple[int, int], more: dict[str, Any]) -> list[Pair]:
+    accounts, per_scale = size
+    scale = max(1.0, (events - FIXED) / per_scale)
     encode = msgspec.json.Encoder().encode
     while True:
         rows = simulate("demo", seed=seed, days=DAYS, background_accounts=accounts, background_scale=scale).records
