@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tests.chaos.page import table
 from tests.chaos.run import ALL_KINDS, Plan, Report, dealt, run
 from tests.chaos.world import FAKETIME, World
 from tests.support.cluster import ROOT
@@ -63,10 +64,11 @@ def main() -> int:
                 directory, options.keep, ignore=shutil.ignore_patterns("data", "appendonlydir"), dirs_exist_ok=True
             )
         shutil.rmtree(directory, ignore_errors=True)
-    result = summary(reports, options.seed) | {"seconds": round(time.monotonic() - started)}
+    asked = {"command": _command(options), "seconds": round(time.monotonic() - started)}
+    result = summary(reports, options.seed) | asked
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
-    _say(f"\n{table(result)}\n{options.out} written after {result['seconds']} s")
+    _say(f"\n{table(result['runs'])}\n{options.out} written after {result['seconds']} s")
     return 1 if result["mismatches"] or result["alerts_lost"] or result["alerts_doubled"] else 0
 
 
@@ -95,8 +97,14 @@ def _runs(world: World, options: argparse.Namespace) -> list[Report]:
         for line in report.difference.told:
             _say(f"    {line}")
         if report.difference.bad:
-            _say(f"    again: make chaos FAULTS={options.faults} EVENTS={options.events} SEED={options.seed}")
+            _say(f"    again: {_command(options)}")
     return reports
+
+
+def _command(options: argparse.Namespace) -> str:
+    flags = [*(["--quick"] if options.quick else []), *([f"--kinds {options.kinds}"] if options.kinds else [])]
+    more = f' CHAOS_FLAGS="{" ".join(flags)}"' if flags else ""
+    return f"make chaos FAULTS={options.faults} EVENTS={options.events} SEED={options.seed}{more}"
 
 
 def _verdict(report: Report) -> str:
@@ -146,32 +154,6 @@ def summary(reports: Sequence[Report], seed: int) -> dict[str, Any]:
             for report in reports
         ],
     }
-
-
-def table(result: dict[str, Any]) -> str:
-    """The runs in Markdown, as `docs/chaos.md` shows them."""
-    names = (
-        "name",
-        "seed",
-        "events",
-        "faults",
-        "campaigns",
-        "alerts",
-        "told",
-        "told_again",
-        "mismatches",
-        "alerts_lost",
-        "alerts_doubled",
-    )
-    more = ("restarts", "drain_seconds", "memory_mebibytes", "seconds")
-    columns = names + more
-    rows = ["| " + " | ".join(name.replace("_", " ") for name in columns) + " |", "|---" * len(columns) + "|"]
-    rows += [
-        "| " + " | ".join(f"{run[name]:,}" if isinstance(run[name], int) else str(run[name]) for name in columns) + " |"
-        for run in result["runs"]
-    ]
-    kinds = ", ".join(f"{kind} {count}" for kind, count in result["kinds"].items() if count)
-    return "\n".join([*rows, "", f"{result['faults']} faults: {kinds}."])
 
 
 def _say(text: str) -> None:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from tests.chaos.__main__ import summary
 from tests.chaos.compare import Result, difference
-from tests.chaos.run import ALL_KINDS, dealt
+from tests.chaos.page import BEGIN, END, write
+from tests.chaos.run import ALL_KINDS, Plan, Report, dealt
 from tests.chaos.traffic import STREAM_FAULTS, disturbed, simulated
 from tests.support.cluster import ROOT
 
@@ -64,6 +66,20 @@ def test_a_seed_disturbs_the_records_always_in_the_same_way() -> None:
         runs.append((pairs, told))
     assert runs[0] == runs[1]
     assert runs[0][0] != plain
+
+
+def test_the_page_is_written_from_results_again_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "chaos.md"
+    path.write_text(f"before\n{BEGIN}stale\n{END}after\n")
+    plan = Plan("run-1", 20_000, ["redis_kill", "worker_kill"], 7)
+    result = summary([Report(plan, 20_640)], 7) | {"command": "make chaos SEED=7", "seconds": 61}
+    for _ in range(2):
+        write([result], path)
+    text = path.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert text.count("| run-1 | 7 | 20,640 | 2 |") == text.count("| `redis_kill` | 1 |") == 1
+    assert "stale" not in text
 
 
 @pytest.mark.integration
