@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +16,17 @@ from stream_guard.accounts.table import account_hash
 from stream_guard.adapters.prometheus import Metrics
 from stream_guard.app.logs import configure_logs
 from stream_guard.clusters.signals import SIGNALS
-from stream_guard.decode import DeadLetterReason, Decoder
+from stream_guard.decode import DeadLetterReason, Decoder, decode_operation
 from stream_guard.decode.careful import has_control
 from stream_guard.decode.interning import event_hashes, readable
 from stream_guard.decode.times import parse_time
-from stream_guard.encode import encode_alert, encode_campaign
+from stream_guard.encode import encode_alert, encode_campaign, parse_alert
+from stream_guard.errors import DecodeError
 from stream_guard.policy import Policy
 from stream_guard.ports import Output
 from stream_guard.settings import Log
 from stream_guard.sketch import sketch_texts
+from stream_guard.sources import BUILT_IN, Bridge, load_mapping
 from tests.support.events import NEVER, START, record, small_world
 from tests.support.network import Network
 
@@ -141,6 +144,28 @@ def test_ten_megabytes_are_refused_unread() -> None:
     prompt = b'{"event_id":"e","ts":1760000000000,"account_id":"a","prompt":"' + b"a" * 10_000_000 + b'"}'
     assert refused(prompt) == DeadLetterReason.TOO_LARGE
     assert seconds(lambda: refused(prompt)) < 0.01
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b'{"action":"' + b"a" * 10_000_000 + b'"}', b"[" * 10_000_000, b"1" * 10_000_000],
+    ids=["text", "deep", "digits"],
+)
+def test_ten_megabytes_are_refused_quickly_by_whatever_reads_records(value: bytes) -> None:
+    def operation() -> None:
+        with pytest.raises(DecodeError):
+            decode_operation(value)
+
+    def alert() -> None:
+        with pytest.raises(DecodeError):
+            parse_alert(value)
+
+    assert seconds(operation, times=2) < 0.5
+    assert seconds(alert, times=2) < 0.5
+    for name in BUILT_IN:
+        bridge = Bridge(load_mapping(name), b"a secret of the tests, long enough")
+        assert bridge.map([value]).records == []
+        assert seconds(partial(bridge.map, [value]), times=2) < 1.0
 
 
 def hard_texts(length: int) -> dict[str, tuple[Callable[[str], object], str]]:
