@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.world import Slot, World
 
-LONGEST_ENDPOINT = 12.0
+LONGEST_ENDPOINT = 15.0
 
 
 def worker_kill(world: World, generator: random.Random) -> str:
@@ -175,15 +175,20 @@ def endpoint_cuts(world: World, generator: random.Random) -> str:
 
 
 def _treated(world: World, generator: random.Random, mode: Mode) -> str:
-    """For some seconds, and longer where nothing was sent meanwhile: else nothing would have happened."""
-    endpoint, seconds = generator.choice(world.endpoints), generator.uniform(2.0, 6.0)
-    endpoint.become(mode)
-    began = time.monotonic()
-    while (lasted := time.monotonic() - began) < seconds or (not endpoint.attempts and lasted < LONGEST_ENDPOINT):
+    """One target or both, for some seconds, and longer where nothing was sent: else nothing would have happened."""
+    endpoints = generator.choice([*((one,) for one in world.endpoints), world.endpoints])
+    seconds, began = generator.uniform(2.0, 6.0), time.monotonic()
+    for endpoint in endpoints:
+        endpoint.become(mode)
+    while (lasted := time.monotonic() - began) < LONGEST_ENDPOINT:
+        attempts = sum(endpoint.attempts for endpoint in endpoints)
+        if attempts and lasted >= seconds:
+            break
         time.sleep(0.1)
-    attempts = endpoint.attempts
-    endpoint.become(Mode.TAKES)
-    return f"{endpoint.name} {mode} for {lasted:.1f} s, met by {attempts} attempts"
+    for endpoint in endpoints:
+        endpoint.become(Mode.TAKES)
+    names = " and ".join(endpoint.name for endpoint in endpoints)
+    return f"{names}: {mode} for {lasted:.1f} s, met by {attempts} attempts"
 
 
 def endpoint_refuses(world: World, generator: random.Random) -> str:

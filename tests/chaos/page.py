@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = ROOT / "docs" / "chaos.md"
 BEGIN, END = "<!-- runs: tests/chaos/page.py -->\n", "<!-- end of runs -->\n"
+MET: Final = re.compile(r"met by (\d+) attempts")
 COLUMNS: Final = (
     "name", "seed", "events", "faults", "campaigns", "alerts", "told", "told_again", "mismatches", "alerts_lost",
     "alerts_doubled", "restarts", "drain_seconds", "memory_mebibytes", "seconds",
@@ -29,7 +31,8 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
 def section(results: Sequence[dict[str, Any]]) -> str:
     """All that the page says about runs."""
     told = [
-        f"- `{one['command']}`: {one['faults']} faults among {one['events']:,} records, {one['seconds']:,} s"
+        f"- `{one['command']}`: {one['faults']} faults among {one['events']:,} records, {one['seconds']:,} s; "
+        f"{_met(one)}"
         for one in results
     ]
     kinds = _rows(["kind", *(f"seed {result['seed']}" for result in results)], [
@@ -48,6 +51,12 @@ def write(results: Sequence[dict[str, Any]], page: Path = PAGE) -> None:
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n{section(results)}{END}{after}", encoding="utf-8")
+
+
+def _met(result: dict[str, Any]) -> str:
+    """Of the faults that count what they did to notifications on their way."""
+    found = [int(number) for run in result["runs"] for line in run["log"] for number in MET.findall(line)]
+    return f"of {len(found)} endpoints that hung, failed or cut the line, {sum(map(bool, found))} met notifications"
 
 
 def _rows(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
