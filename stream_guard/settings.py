@@ -59,6 +59,8 @@ class Kafka(_Group):
     """A worker that is silent for this long loses its partitions."""
     rebalance_timeout_seconds: Seconds = 60.0
     """How long a rebalance waits for workers to join again."""
+    instance_id: str | None = None
+    """Name of this worker, different for each: killed and started again it has its partitions back at once."""
     heartbeat_seconds: Seconds = 3.0
     """How often a worker says that it lives."""
     request_timeout_seconds: Seconds = 90.0

@@ -77,7 +77,7 @@ class Checkpointer:
         if output.alerts or output.decisions or output.campaigns:
             self._outputs.append(output)
             if not self._health.degraded:
-                with suppress(StateUnavailableError):
+                with suppress(StateUnavailableError), self._shared.turns.alone():
                     await self._publish()
         await self._outbox.send(output.messages)
 

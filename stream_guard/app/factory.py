@@ -55,6 +55,7 @@ def make_app(settings: Settings, stages: Sequence[Stage]) -> GuardApp:
         broker_credentials=_credentials(kafka),
         broker_session_timeout=kafka.session_timeout_seconds,
         broker_rebalance_timeout=kafka.rebalance_timeout_seconds,
+        consumer_group_instance_id=kafka.instance_id,
         broker_heartbeat_interval=kafka.heartbeat_seconds,
         broker_request_timeout=max(kafka.request_timeout_seconds, kafka.session_timeout_seconds),
         broker_max_poll_interval=NEVER_SECONDS,

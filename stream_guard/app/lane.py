@@ -82,6 +82,12 @@ class LaneThread(AIOKafkaConsumerThread):
             consumer._partition_assignment_strategy = (assignor,)  # noqa: SLF001 # Faust offers no setting for it
         return consumer
 
+    async def on_thread_stop(self) -> None:
+        """Leave the group. aiokafka keeps the place of a member with a name of its own; one that ends needs it not."""
+        if self._consumer is not None and self._consumer._coordinator is not None:  # noqa: SLF001 # no setting for it
+            self._consumer._coordinator._group_instance_id = None  # noqa: SLF001 # as above
+        await super().on_thread_stop()
+
     async def fetch(self, wanted: set[TP]) -> list[LaneEnvelope]:
         """Fetched lists of the wanted partitions."""
         return cast("list[LaneEnvelope]", await self.call_thread(self._fetch_in_thread, wanted))

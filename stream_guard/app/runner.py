@@ -213,7 +213,7 @@ class PartitionRunner:
         meta, stored = await store.read_meta(self.name)
         states = await store.read_all(self.name) if self.node.eager else {}
         self.node = self._make_node()
-        self.node.restore(meta, states)
+        await asyncio.to_thread(self.node.restore, meta, states)  # seconds where there are many: others go on
         self._ticket, starts, cold = await self._tap.start(stored)
         self.positions = dict(starts)
         self._health.warming = cold

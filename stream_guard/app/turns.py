@@ -11,24 +11,46 @@ import asyncio
 import heapq
 import itertools
 import time
-from typing import Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROUNDS: Final = 4  # of the loop between two turns: as many as a record takes from the consumer to its runner
+
+ALONE_SECONDS: Final = 0.5  # at most: a server that answers late holds up its own partition, not the queries
+LOOK_AGAIN_SECONDS: Final = 0.002
 
 
 class Turns:
     """Deals turns by when they were asked for and how long each can wait, so nobody waits for ever."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[float, int, bool, asyncio.Future[None]]] = []
         self._number = itertools.count()
         self._dealing = False
+        self._alone_until: list[float] = []
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While the caller waits for the answers of servers, nobody gets a turn who can wait for one.
+
+        An answer takes many rounds of the loop. Were each as long as an envelope, an alert would take a second more.
+        """
+        until = time.monotonic() + ALONE_SECONDS
+        self._alone_until.append(until)
+        try:
+            yield
+        finally:
+            self._alone_until.remove(until)
 
     async def take(self, patience_seconds: float) -> None:
         """Wait for a turn; it lasts until the caller waits for something else."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
-        heapq.heappush(self._waiting, (time.monotonic() + patience_seconds, next(self._number), turn))
+        due = time.monotonic() + patience_seconds
+        heapq.heappush(self._waiting, (due, next(self._number), patience_seconds > 0.0, turn))
         if not self._dealing:
             self._dealing = True
             loop.call_soon(self._deal, 0)
@@ -40,7 +62,11 @@ class Turns:
             loop.call_soon(self._deal, rounds - 1)
             return
         while self._waiting:
-            turn = heapq.heappop(self._waiting)[2]
+            patient = self._waiting[0][2]
+            if patient and self._alone_until and time.monotonic() < max(self._alone_until):
+                loop.call_later(LOOK_AGAIN_SECONDS, self._deal, 0)
+                return
+            turn = heapq.heappop(self._waiting)[3]
             if not turn.done():  # or whoever asked was cancelled
                 turn.set_result(None)
                 loop.call_soon(self._deal, ROUNDS)

@@ -34,7 +34,7 @@ from tests.benchmarks.latency import measure_latency
 from tests.benchmarks.many import measure_idle, measure_many
 from tests.benchmarks.report import show, write_page
 from tests.benchmarks.rooms import Rooms
-from tests.benchmarks.shared import cpu_per_million
+from tests.benchmarks.shared import cost_of
 from tests.benchmarks.traffic import Traffic, keyed, lines_of, make_traffic, of_busiest
 from tests.benchmarks.worker import PARTITIONS, make_cluster, time_worker
 from tests.support.cluster import ROOT, Cluster
@@ -112,10 +112,11 @@ class Bench:
         """Many accounts, silent ones, the way to an alert, and two workers."""
         options, servers = self.options, (self.kafka.bootstrap, self.redis.url)
         self.say("processor time of one worker and of two")
+        costs = {str(workers): cost_of(servers, self.directory, traffic.sketched, workers) for workers in (1, 2)}
         yield {
-            "cpu_seconds_per_million": {
-                str(workers): cpu_per_million(servers, self.directory, traffic.sketched, workers) for workers in (1, 2)
-            }
+            "cpu_seconds_per_million": {name: cost.per_million for name, cost in costs.items()},
+            "cpu_seconds_per_million_without_rest": {name: cost.without_rest for name, cost in costs.items()},
+            "cpu_share_at_rest": {name: cost.at_rest for name, cost in costs.items()},
         }
         head = self.directory / "head.jsonl"
         head.write_bytes(b"\n".join(itertools.islice(lines_of(traffic.sketched), SHAPE_LINES)) + b"\n")

@@ -20,6 +20,7 @@ from stream_guard.encode import parse_alert
 from stream_guard.policy import Policy
 from stream_guard.ports import Topic
 from tests.benchmarks.crowd import Shapes, chosen, produce, records_of
+from tests.benchmarks.hops import Watcher, hop_seconds
 from tests.benchmarks.worker import make_cluster, ready
 from tests.support.product import STAGES
 
@@ -34,19 +35,32 @@ ACCOUNTS: Final = 50_000
 SECONDS: Final = 20.0
 LEAD_SECONDS: Final = 600.0  # of event time before the first alert, and after the second
 TICK_SECONDS: Final = 0.05
+ENFORCING: Final = "[decisions]\ndry_run = false\nmax_share_of_accounts = 1.0\nmax_share_of_traffic = 1.0\n"
 
 Sent = list[tuple[float, int, float]]
 """Event time of the newest query of a batch, its partition, and the Unix time when it went."""
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Seconds, over `alerts` transitions, while `rate` queries a second came; `target` is what was asked for."""
+    """Seconds, over `alerts` transitions, while `rate` queries a second came.
+
+    Attributes:
+        alerts: transitions.
+        p50: median of the seconds from the last query that an evaluation waits for to the alert in Kafka.
+        p99: likewise.
+        rate: queries a second.
+        target: what was asked for.
+        hops: median seconds of each part of the way.
+        decided: share of the decisions that could be read in Redis when their alert came.
+    """
 
     alerts: int
     p50: float
     p99: float
     rate: float
     target: float
+    hops: dict[str, float]
+    decided: float
 
 
 def measure_latency(  # noqa: PLR0917 # one call, in one place
@@ -60,6 +74,9 @@ def measure_latency(  # noqa: PLR0917 # one call, in one place
     """Send the campaign of `lines`, once for each tenant, around the times at which it is known to give `alerts`."""
     since, until = alerts[0] - LEAD_SECONDS, alerts[1] + LEAD_SECONDS
     cluster, port = make_cluster(*servers, directory / "latency")
+    policy = directory / "policy.toml"
+    policy.write_text(ENFORCING, encoding="utf-8")
+    cluster.values["STREAM_GUARD_POLICY"] = str(policy)
     try:
         cluster.start_worker()
         produce(cluster, ((hash(account), value) for ts, account, value in _for_tenants(lines) if ts < since))
@@ -72,15 +89,20 @@ def measure_latency(  # noqa: PLR0917 # one call, in one place
         crowd = records_of(shapes, chosen(ACCOUNTS, count, skewed=True).tolist(), since, "crowd", per_second)
         rows += [(since + number / per_second, account, value) for number, (account, value) in enumerate(crowd)]
         rows.sort(key=_time)
+        watcher = Watcher(cluster)
+        watcher.start()
         sent, seconds = asyncio.run(_paced(cluster, rows, since, (until - since) / SECONDS))
         cluster.wait_until_drained(120.0, STAGES)
-        waits = _waits(cluster, sent)
+        decided = watcher.stop()
+        waits, last_query = _waits(cluster, sent)
+        hops = hop_seconds(cluster, last_query)
     finally:
         cluster.stop()
         cluster.delete_topics()
     if not waits:
         raise RuntimeError("no alert fired while queries came")
-    return Latency(len(waits), float(np.median(waits)), float(np.percentile(waits, 99)), len(rows) / seconds, rate)
+    p50, p99 = np.percentile(waits, (50, 99)).tolist()
+    return Latency(len(waits), p50, p99, len(rows) / seconds, rate, hops, decided)
 
 
 def _time(row: tuple[float, int, bytes]) -> float:
@@ -128,21 +150,28 @@ def _place(item: tuple[tuple[int, int], Any]) -> tuple[int, int]:
     return item[0]
 
 
-def _waits(cluster: Cluster, sent: Sent) -> list[float]:
-    """Of every alert: seconds between its time stamp in Kafka and the last query that its evaluation waited for."""
+def _waits(cluster: Cluster, sent: Sent) -> tuple[list[float], dict[float, float]]:
+    """Of every alert, seconds between its time stamp in Kafka and the last query that its evaluation waited for.
+
+    Returns:
+        The seconds, and by event time of an alert when that query went.
+    """
     lateness = Policy().epochs.allowed_lateness_seconds
     consumer = KafkaConsumer(bootstrap_servers=cluster.bootstrap, consumer_timeout_ms=3_000)
     partition = TopicPartition(cluster.name(Topic.ALERTS), 0)
     consumer.assign([partition])
     consumer.seek_to_beginning()
-    waits = []
+    waits: list[float] = []
+    last_query: dict[float, float] = {}
     for message in consumer:
-        closing = parse_alert(message.value).at + lateness
+        at_event_time = parse_alert(message.value).at
+        closing = at_event_time + lateness
         begun: dict[int, float] = {}
         for ts, owner, at in sent:
             if ts >= closing:
                 begun.setdefault(owner, at)
         if len(begun) == len({owner for _, owner, _ in sent}) and min(ts for ts, _, _ in sent) < closing:
-            waits.append(message.timestamp / 1_000.0 - max(begun.values()))
+            last_query[at_event_time] = max(begun.values())
+            waits.append(message.timestamp / 1_000.0 - last_query[at_event_time])
     consumer.close()
-    return waits
+    return waits, last_query

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,11 +17,27 @@ if TYPE_CHECKING:
     from tests.support.cluster import Cluster
 
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+REST_SECONDS: Final = 5.0
 SETTLE_SECONDS: Final = 2.0  # a second worker's rebalance
 
 
-def cpu_per_million(servers: tuple[str, str], directory: Path, file: Path, workers: int) -> float:
-    """Processor seconds of all workers together for a million of the file's queries."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Processor time of all workers together.
+
+    Attributes:
+        per_million: seconds for a million queries.
+        without_rest: the same, less what the workers would have taken in that time had nothing come.
+        at_rest: share of a core while nothing comes.
+    """
+
+    per_million: float
+    without_rest: float
+    at_rest: float
+
+
+def cost_of(servers: tuple[str, str], directory: Path, file: Path, workers: int) -> Cost:
+    """What the file's queries cost one worker, or several that share them."""
     cluster, _ = make_cluster(*servers, directory / f"shared-{workers}")
     cluster.values["STREAM_GUARD_WEB__PORT"] = "0"
     try:
@@ -28,10 +45,14 @@ def cpu_per_million(servers: tuple[str, str], directory: Path, file: Path, worke
             cluster.start_worker()
             time.sleep(SETTLE_SECONDS)
         _wait_for_owners(cluster)
-        before = _cpu_seconds(cluster)
+        before, began = _cpu_seconds(cluster), time.monotonic()
+        time.sleep(REST_SECONDS)
+        at_rest = (_cpu_seconds(cluster) - before) / (time.monotonic() - began)
+        before, began = _cpu_seconds(cluster), time.monotonic()
         sent = cluster.produce(keyed(file))
         cluster.wait_until_drained(300.0, STAGES)
-        return 1e6 * (_cpu_seconds(cluster) - before) / sent
+        spent, elapsed = _cpu_seconds(cluster) - before, time.monotonic() - began
+        return Cost(1e6 * spent / sent, 1e6 * (spent - at_rest * elapsed) / sent, at_rest)
     finally:
         cluster.stop()
         cluster.delete_topics()

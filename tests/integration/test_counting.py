@@ -73,6 +73,45 @@ def test_a_joining_and_a_leaving_worker_change_nothing(cluster: Cluster) -> None
 
 
 @pytest.mark.slow
+def test_a_killed_worker_with_a_name_is_back_long_before_its_session_ends(cluster: Cluster) -> None:
+    cluster.values |= {
+        "STREAM_GUARD_KAFKA__SESSION_TIMEOUT_SECONDS": "40",
+        "STREAM_GUARD_KAFKA__REBALANCE_TIMEOUT_SECONDS": "40",
+        "STREAM_GUARD_KAFKA__INSTANCE_ID": "one",
+    }
+    expected = feed(cluster, 60_000, seed=11)
+    first = cluster.start_worker()
+    cluster.wait_for_progress(0.2, DRAIN_SECONDS)
+    first.kill()
+    first.wait()
+    started = time.monotonic()
+    cluster.start_worker()
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    assert time.monotonic() - started < 35.0
+    check_counts(cluster, expected)
+
+
+@pytest.mark.slow
+def test_a_worker_with_a_name_that_ends_politely_leaves_its_partitions_to_others(cluster: Cluster) -> None:
+    cluster.values |= {
+        "STREAM_GUARD_KAFKA__SESSION_TIMEOUT_SECONDS": "40",
+        "STREAM_GUARD_KAFKA__REBALANCE_TIMEOUT_SECONDS": "40",
+        "STREAM_GUARD_KAFKA__INSTANCE_ID": "one",
+    }
+    expected = feed(cluster, 60_000, seed=12)
+    first = cluster.start_worker()
+    cluster.wait_for_progress(0.2, DRAIN_SECONDS)
+    first.terminate()
+    assert first.wait(30) == 0
+    cluster.values["STREAM_GUARD_KAFKA__INSTANCE_ID"] = "another"
+    started = time.monotonic()
+    cluster.start_worker()
+    cluster.wait_until_drained(DRAIN_SECONDS, STAGES)
+    assert time.monotonic() - started < 35.0
+    check_counts(cluster, expected)
+
+
+@pytest.mark.slow
 def test_a_suspended_worker_never_overwrites_its_successor(cluster: Cluster) -> None:
     expected = feed(cluster, 150_000, seed=7)
     cluster.start_worker()

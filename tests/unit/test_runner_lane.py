@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import aiokafka  # type: ignore[import-untyped] # aiokafka ships no types
 import pytest
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords  # type: ignore[import-untyped] # aiokafka ships no types
+from aiokafka.consumer.group_coordinator import GroupCoordinator  # type: ignore[import-untyped] # aiokafka ships no types
 from faust.app.base import App
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
@@ -79,6 +80,13 @@ def test_the_attributes_that_the_thread_replaces_exist() -> None:
 def test_the_pause_before_a_broker_is_asked_again_is_read_where_the_lane_sets_it() -> None:
     assert "self._prefetch_backoff = prefetch_backoff" in inspect.getsource(Fetcher.__init__)
     assert "backoff=self._prefetch_backoff" in inspect.getsource(Fetcher._proc_fetch_request)
+
+
+def test_only_a_name_of_its_own_keeps_a_member_from_leaving() -> None:
+    assert "self.generation > 0 and self._group_instance_id is None" in inspect.getsource(
+        GroupCoordinator._maybe_leave_group
+    )
+    assert "await self._consumer.stop()" in inspect.getsource(AIOKafkaConsumerThread.on_thread_stop)
 
 
 async def test_topics_between_the_stages_are_urgent() -> None:

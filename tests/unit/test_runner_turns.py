@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from stream_guard.app.turns import ROUNDS, Turns
+from stream_guard.app.turns import ALONE_SECONDS, ROUNDS, Turns
 
 
 async def test_who_can_wait_gives_way_to_who_came_later() -> None:
@@ -51,6 +51,27 @@ async def test_the_loop_goes_round_between_two_turns() -> None:
     await asyncio.gather(work(), work(), work())
     counting.cancel()
     assert all(later - earlier >= ROUNDS for earlier, later in itertools.pairwise(seen))
+
+
+async def test_who_can_wait_does_so_while_an_alert_is_told() -> None:
+    turns, order = Turns(), list[str]()
+
+    async def work(name: str, patience_seconds: float) -> None:
+        await turns.take(patience_seconds)
+        order.append(name)
+
+    with turns.alone():
+        query = asyncio.create_task(work("query", 0.01))
+        await work("suspicion", 0.0)
+        await asyncio.sleep(0.05)
+        assert order == ["suspicion"]
+    await asyncio.wait_for(query, 1.0)
+
+
+async def test_a_server_that_does_not_answer_holds_nobody_up_for_long() -> None:
+    turns = Turns()
+    with turns.alone():
+        await asyncio.wait_for(turns.take(0.01), ALONE_SECONDS + 1.0)
 
 
 async def test_a_turn_of_one_who_was_cancelled_goes_to_the_next() -> None:
