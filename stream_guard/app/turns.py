@@ -11,16 +11,19 @@ import asyncio
 import heapq
 import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROUNDS: Final = 4  # of the loop between two turns: as many as a record takes from the consumer to its runner
 
 ALONE_SECONDS: Final = 0.5  # at most: a server that answers late holds up its own partition, not the queries
 LOOK_AGAIN_SECONDS: Final = 0.002
+
+Result = TypeVar("Result")
 
 
 class Turns:
@@ -31,6 +34,16 @@ class Turns:
         self._number = itertools.count()
         self._dealing = False
         self._alone_until: list[float] = []
+        self._thread = ThreadPoolExecutor(1, "evaluation")
+
+    async def apart(self, work: Callable[[], Result]) -> Result:
+        """Do what may take seconds outside the loop, one such work after the other.
+
+        A short one has the processor to itself, as if it were done in the loop. Of a long one nobody notices much:
+        queries are read, servers are answered in time, and so are those who ask whether the worker lives.
+        """
+        with self.alone():
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from stream_guard.adapters.memory_state import MemoryStateStore
+from stream_guard.app import runner
 from stream_guard.app.checkpoint import Limits
+from stream_guard.app.runner import NOTABLE_SECONDS
 from stream_guard.errors import FencedError, ServiceUnavailableError
 from stream_guard.ports import Message, Output, Topic
 from tests.support.counting import CountingNode
@@ -313,3 +317,32 @@ async def test_a_node_that_decoded_what_it_never_processed_is_not_kept() -> None
     await bench.until(lambda: bench.health.degraded)
     store.away = False
     assert await bench.stop() is None
+
+
+class _Slow(CountingNode):
+    """Burns processor time, and remembers in which thread."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.threads: list[str] = []
+
+    def process(self, prepared: object) -> Output:
+        self.threads.append(threading.current_thread().name)
+        until = time.thread_time() + NOTABLE_SECONDS + 0.05
+        while time.thread_time() < until:
+            pass
+        return super().process(prepared)  # type: ignore[arg-type] # what `decode` made
+
+
+async def test_what_took_long_is_done_outside_the_loop_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "APART_SECONDS", NOTABLE_SECONDS)
+    store, node = MemoryStateStore(), _Slow()
+    bench = Bench(store, lambda: cast("Node", node), RECORDS)
+    await bench.restored()
+    bench.feed(0, 10)
+    bench.feed(10, 30)
+    await bench.until(lambda: bench.tap.recorded == {Topic.QUERIES: 30})
+    assert await stored_counts(store) == {b"a0": b"10", b"a1": b"10", b"a2": b"10"}
+    assert node.threads[0] == "MainThread"
+    assert node.threads[1].startswith("evaluation")
+    await bench.stop()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
+
+import pytest
 
 from stream_guard.app.turns import ALONE_SECONDS, ROUNDS, Turns
 
@@ -72,6 +75,27 @@ async def test_a_server_that_does_not_answer_holds_nobody_up_for_long() -> None:
     turns = Turns()
     with turns.alone():
         await asyncio.wait_for(turns.take(0.01), ALONE_SECONDS + 1.0)
+
+
+async def test_the_loop_goes_on_while_work_is_done_apart() -> None:
+    turns, rounds = Turns(), 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            await asyncio.sleep(0.001)
+            rounds += 1
+
+    counting = asyncio.create_task(count())
+    await asyncio.gather(*(turns.apart(lambda: time.sleep(0.05)) for _ in range(2)))
+    counting.cancel()
+    assert rounds > 20
+
+
+async def test_what_goes_wrong_apart_goes_wrong_here() -> None:
+    turns = Turns()
+    with pytest.raises(ZeroDivisionError):
+        await turns.apart(lambda: 1 // 0)
 
 
 async def test_a_turn_of_one_who_was_cancelled_goes_to_the_next() -> None:
