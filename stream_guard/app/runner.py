@@ -236,6 +236,7 @@ class PartitionRunner:
             else:
                 await self._pause(self._checkpoints.seconds_until_due())
             if self._checkpoints.due(self.node):
+                await self._shared.turns.take(self._patience_seconds)  # all partitions' checkpoints fall due together
                 await self._settle()
 
     async def _next_envelope(self) -> None:
