@@ -289,11 +289,12 @@ class TenantJudge:
 
 def _anchors(view: GroupView, chosen: NDArray[np.int64]) -> list[tuple[tuple[int, int, float, float], ...]]:
     """What most members of each chosen group show: kind, value, share of the members, share elsewhere."""
+    view = view.subset(np.isin(np.arange(len(view)), chosen))
     columns = []
     for anchor in _ANCHOR_KINDS if len(chosen) else ():
         top = view.top(anchor)
-        value = top.value[chosen]
-        share = top.share[chosen] * top.known[chosen] / view.groups.size[chosen]
+        value = top.value
+        share = top.share * top.known / view.groups.size
         elsewhere = view.population.share(anchor, value)
         columns.append((int(anchor), value.tolist(), share.tolist(), elsewhere.tolist()))
     return [

@@ -36,15 +36,14 @@ def same_items(view: GroupView) -> Floats:
 
 def _same_items(view: GroupView) -> Floats:
     items = view.column("items")
-    rows, slots = items.shape
-    of = np.repeat(np.asarray(view.spread(np.arange(len(view)))), slots).astype(np.uint64)
-    flat = items.ravel()
-    pair = (of << np.uint64(32)) | flat
-    _, inverse, count = np.unique(pair, return_inverse=True, return_counts=True)
-    common = (count[inverse] >= np.maximum(_COMMON_ITEM * view.groups.size[of.astype(np.int64)], 3)) & (flat != 0)
+    pair, group, count = view.counted(items)
+    common = pair[count >= np.maximum(_COMMON_ITEM * view.groups.size[group], 3)]
+    asked = view.keyed(items)
+    asked_too = np.zeros(asked.shape, np.bool_)
+    if len(common):
+        asked_too = common[np.minimum(np.searchsorted(common, asked), len(common) - 1)] == asked
     used = (items != 0).sum(axis=1)
-    share = common.reshape(rows, slots).sum(axis=1) / np.maximum(used, 1)
-    return view.mean(np.where(used >= 3, share, np.nan))
+    return view.mean(np.where(used >= 3, asked_too.sum(axis=1) / np.maximum(used, 1), np.nan))
 
 
 def own_items(view: GroupView) -> Floats:
