@@ -169,7 +169,7 @@ class GroupView:
         return Top(value, share, distinct, known)
 
     def keyed(self, values: NDArray[np.uint32]) -> NDArray[np.uint64]:
-        """Each of the members' values, (members,) or (members, several), below its group's number: group << 32 | value."""
+        """Members' values, (members,) or (members, several), each below its group's number: group << 32 | value."""
         group = self._of.astype(np.uint64) << _UPPER
         return np.asarray((group if values.ndim == 1 else group[:, None]) | values)
 
