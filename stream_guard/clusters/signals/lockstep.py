@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MIN_COUNT = 2.0  # mean queries a member: below, Poisson noise hides everything
 _FULL_DAY_SECONDS = 20 * 3_600.0
+_HONEST_FLATNESS = 0.94
 
 
 def even_counts(view: GroupView) -> Floats:
@@ -45,15 +46,18 @@ def even_counts(view: GroupView) -> Floats:
 def flat_day(view: GroupView) -> Floats:
     """Evenness of the group's day, 0 to 1, for groups of one country that were seen for most of a day.
 
-    People of many countries make a flat day together; people of one country sleep.
+    People of many countries make a flat day together; people of one country sleep. An uneven day says nothing while
+    most members are new: one old bystander would make a pool of this morning look like people who slept.
     """
     shape = view.total(view.column("day_shape"))
     weight = shape.sum(axis=1)
     share = shape / np.maximum(weight, 1e-9)[:, None]
     entropy = -(share * np.log(np.maximum(share, 1e-12))).sum(axis=1) / np.log(DAY_BINS)
-    seconds = view.now - view.least(view.column("first_ts"))
+    first = view.column("first_ts")
+    longest, mean = view.now - view.least(first), view.now - view.total(first) / view.groups.size
+    telling = (longest >= _FULL_DAY_SECONDS) & ((mean >= _FULL_DAY_SECONDS) | (entropy > _HONEST_FLATNESS))
     country = view.top(Kind.COUNTRY).share
-    return np.where((weight >= 80) & (seconds >= _FULL_DAY_SECONDS) & (country >= 0.7), entropy, np.nan)
+    return np.where((weight >= 80) & telling & (country >= 0.7), entropy, np.nan)
 
 
 def regular_gaps(view: GroupView) -> Floats:
@@ -75,7 +79,7 @@ EVEN_COUNTS = Signal(
 )
 FLAT_DAY = Signal(
     "flat_day",
-    honest=0.94,
+    honest=_HONEST_FLATNESS,
     attack=0.995,
     gain=1.0,
     loss=0.8,
