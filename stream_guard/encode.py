@@ -18,6 +18,7 @@ from stream_guard.records import (
     Alert,
     AlertStatus,
     Campaign,
+    Component,
     Decision,
     DecisionStatus,
     Evidence,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from stream_guard.records.bodies import (
         AlertBody,
         CampaignBody,
+        ComponentBody,
         DecisionBody,
         EvidenceBody,
         FingerprintBody,
@@ -137,6 +139,8 @@ def campaign_object(campaign: Campaign) -> Json:
     }
     if campaign.fingerprints:
         body["fingerprints"] = list(map(_fingerprint, campaign.fingerprints))
+    if campaign.components:
+        body["components"] = list(map(_component, campaign.components))
     return cast("Json", body)
 
 
@@ -258,6 +262,10 @@ def parse_campaign(line: bytes) -> Campaign:
                 Fingerprint(one["kind"], one["value"], time_seconds(one["last_seen"]))
                 for one in data.get("fingerprints", ())
             ),
+            components=tuple(
+                Component(one["share"], tuple(one["templates"]), one["asked_with"])
+                for one in data.get("components", ())
+            ),
         )
     except _UNREADABLE as error:
         raise DecodeError("not_a_campaign", repr(error)) from error
@@ -290,6 +298,14 @@ def _fingerprint(fingerprint: Fingerprint) -> FingerprintBody:
         "kind": fingerprint.kind,
         "value": fingerprint.value,
         "last_seen": time_text(fingerprint.last_seen),
+    }
+
+
+def _component(component: Component) -> ComponentBody:
+    return {
+        "share": _significant(component.share),
+        "templates": list(component.templates),
+        "asked_with": {kind: dict(values) for kind, values in component.asked_with.items()},
     }
 
 

@@ -122,6 +122,7 @@ def learn_prompts(rows: NDArray[np.void], private: NDArray[np.void], of: NDArray
     shows = learn_templates(
         some["templates"], own["template_counts"], own["bloom"], own["bloom_keys"], segments.of, sketch["keys"]
     )
+    some["values"][:, Kind.TEMPLATE] = _held(sketch["keys"][segments.start + segments.length - 1], some["templates"])
     seen = some["prompts"] > 0
     zero = np.zeros(len(touched))
     share, _ = ew_fold(
@@ -145,6 +146,12 @@ def _last_known(segments: Segments, known: NDArray[np.bool_]) -> NDArray[np.int6
     """Index of the last known event of each segment, or -1."""
     index = np.where(known, np.arange(len(known)), -1)
     return np.asarray(np.maximum.reduceat(index, segments.start))
+
+
+def _held(keys: NDArray[np.uint32], templates: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The first of each account's keys that its table of templates holds; 0 where none is."""
+    held = (keys[:, :, None] == templates[:, None, :]).any(axis=2) & (keys != 0)
+    return np.where(held.any(axis=1), keys[np.arange(len(keys)), held.argmax(axis=1)], np.uint32(0))
 
 
 def _fold(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stream_guard.campaigns.components import Asked
 from stream_guard.records import (
     AccountStatusValue,
     Campaign,
@@ -75,6 +76,7 @@ class Ledger:
     label: FeedbackLabel | None = None
     per_hour: float = 0.0
     extraction_share: float | None = None
+    asked: Asked = field(default_factory=Asked)
 
     @property
     def member_keys(self) -> frozenset[str]:
@@ -122,6 +124,7 @@ class Ledger:
                 self.members[key] = replace(member)  # from here on the two go their own ways
         for cluster, seen in other.clusters.items():
             self.clusters[cluster] = max(seen, self.clusters.get(cluster, seen))
+        self.asked.absorb(other.asked)
         self.first_seen = min(self.first_seen, other.first_seen)
         self.fired = self.fired or other.fired
 
@@ -168,6 +171,7 @@ class Ledger:
             exchanges_per_hour=self.per_hour,
             fingerprints=self._shared(),
             extraction_share=self.extraction_share,
+            components=self.asked.components(),
         )
 
     def _shared(self) -> tuple[Fingerprint, ...]:
@@ -184,6 +188,8 @@ class Ledger:
         plain = asdict(self)
         if self.extraction_share is None:
             del plain["extraction_share"]
+        if not self.asked.counts:
+            del plain["asked"]
         for member in plain["members"].values():
             for name in ("plan", "kinds", "evidence"):
                 if not member[name]:
@@ -196,11 +202,13 @@ class Ledger:
         members = {key: MemberState(**member) for key, member in data.pop("members").items()}
         evidence = tuple(Evidence(**term) for term in data.pop("evidence"))
         label = data.pop("label")
+        asked = Asked(**data.pop("asked", {}))
         return cls(
             **{**data, "verdict": Verdict(data["verdict"])},
             members=members,
             evidence=evidence,
             label=FeedbackLabel(label) if label else None,
+            asked=asked,
         )
 
     def _join(self, row: np.void, now: float) -> MemberState:

@@ -37,20 +37,23 @@ def extraction_share(rows: NDArray[np.void], probability: Floats, reference: NDA
     """
     members = rows[(probability > 0.5) & (rows["prompts"] >= _MIN_PROMPTS)]
     honest = reference[reference["prompts"] >= _MIN_PROMPTS]
-    if len(members) < _MIN_MEMBERS or len(honest) < _MIN_REFERENCE or not _own_template(members, honest):
+    if not len(own_templates(members, honest)):
         return None
     base = float(honest["template_share"].mean())
     observed = float(members["template_share"].mean())
     return min(max((observed - base) / max(1.0 - base, 1e-6), 0.0), 1.0)
 
 
-def _own_template(members: NDArray[np.void], honest: NDArray[np.void]) -> bool:
-    """Whether enough members show one template that is much rarer among honest accounts."""
+def own_templates(members: NDArray[np.void], honest: NDArray[np.void]) -> NDArray[np.uint32]:
+    """Templates that many members show and that are much rarer among honest accounts; O(members log members).
+
+    None where there are too few of either to tell.
+    """
+    if len(members) < _MIN_MEMBERS or len(honest) < _MIN_REFERENCE:
+        return np.zeros(0, np.uint32)
     shown: NDArray[Any] = members["templates"]
     values, count = np.unique(shown[shown != 0], return_counts=True)
-    if not len(values):
-        return False
     share = count / len(members)
-    likely = values[share >= _SHOWN]
+    likely, share = values[share >= _SHOWN], share[share >= _SHOWN]
     elsewhere = np.array([(honest["templates"] == value).any(axis=1).mean() for value in likely.tolist()])
-    return bool((elsewhere * _RARER <= share[share >= _SHOWN]).any())
+    return np.asarray(likely[elsewhere * _RARER <= share] if len(likely) else likely, np.uint32)

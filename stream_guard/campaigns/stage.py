@@ -13,21 +13,23 @@ from stream_guard.campaigns.grouping import group_suspicions
 from stream_guard.campaigns.identity import match, new_id
 from stream_guard.campaigns.ledger import Ledger, known_traits
 from stream_guard.campaigns.membership import judge_members
-from stream_guard.campaigns.mixture import extraction_share
+from stream_guard.campaigns.mixture import extraction_share, own_templates
 from stream_guard.errors import StateError
-from stream_guard.records import ROW, Campaign, FeedbackLabel, Kind, Suspicion, Verdict
+from stream_guard.records import ROW, Campaign, FeedbackLabel, Kind, Suspicion, Verdict, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from stream_guard.campaigns.membership import Crowd
     from stream_guard.policy import Policy
     from stream_guard.records import Feedback, SuspicionBundle
 
 STATE_VERSION = 1
 _SPLIT_EVALUATIONS = 12
 _CLUSTER_MEMORY_SECONDS = 30 * 86_400.0
+_LIKELY = 0.5  # membership from which an account's requests are the campaign's
 _NOBODY: NDArray[np.void] = np.zeros(0, ROW)
 
 _VERDICT_OF_LABEL = {
@@ -194,7 +196,7 @@ class CampaignsStage:
         return parts
 
     def _update(self, ledger: Ledger, suspicions: list[Suspicion], at: Evaluation) -> None:
-        now = at.now
+        now, since = at.now, ledger.last_seen
         ledger.last_seen = now
         ledger.ended = False
         ledger.log_odds, ledger.evidence = explain(suspicions)
@@ -206,6 +208,7 @@ class CampaignsStage:
         crowd = judge_members(suspicions, at.reference)
         ledger.admit(crowd, now, self._policy)
         ledger.extraction_share = extraction_share(crowd.rows, crowd.probability, at.reference)
+        self._count_templates(ledger, crowd, suspicions, at, since)
         enough = len(ledger.member_keys) >= self._policy.min_members
         resold = all(suspicion.resold for suspicion in suspicions)  # groups that agree about that are no campaign
         convincing = enough and not resold and ledger.log_odds >= self._policy.fire_log_odds
@@ -219,6 +222,18 @@ class CampaignsStage:
             ledger.verdict = Verdict.EXTRACTION_CAMPAIGN
         elif resold and enough:
             ledger.verdict = Verdict.RESELLER_POOL
+
+    @staticmethod
+    def _count_templates(
+        ledger: Ledger, crowd: Crowd, suspicions: list[Suspicion], at: Evaluation, since: float
+    ) -> None:
+        """Note what the members' newest templated requests were asked with."""
+        members = take_rows(crowd.rows, crowd.probability > _LIKELY)
+        own = own_templates(members, at.reference)
+        names: dict[tuple[int, int], str] = {}
+        for suspicion in suspicions:
+            names |= suspicion.names
+        ledger.asked.add(take_rows(members, members["last_ts"] > since), own, names)
 
     def _fade(self, ledger: Ledger, now: float) -> None:
         """No group of the campaign is suspicious now; it ends when that lasts."""

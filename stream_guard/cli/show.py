@@ -67,6 +67,7 @@ def show_campaign(campaign: Json) -> None:
                 f"shares {kind}: {', '.join(values[:SHARED_SHOWN])}{' …' if len(values) > SHARED_SHOWN else ''}"
                 for kind, values in _shared(campaign)
             ),
+            *(f"component {number}: {text}" for number, text in enumerate(_components(campaign), 1)),
             *(
                 f"similar to {one['campaign_id']}  {one['verdict']}  {100 * one['similarity']:.0f}%"
                 for one in campaign["similar"]
@@ -113,6 +114,21 @@ def _show_members(members: Sequence[Json]) -> None:
     _table(("account", "membership", "exchanges", "joined", "left"), rows, "none", right=(1, 2))
     if len(first) > MEMBERS_SHOWN:
         _lines([f"and {len(first) - MEMBERS_SHOWN:,} more: use --json for all of them"])
+
+
+def _components(campaign: Json) -> list[str]:
+    """What each customer of a campaign's pool asks with, in words; empty where only one is known."""
+    found = campaign.get("components", ())
+    if len(found) < 2:
+        return []
+    return [
+        f"{one['share']:.0%} of the templated requests"
+        + "".join(
+            f"; {kind.replace('_', ' ')} " + ", ".join(f"{value} {share:.0%}" for value, share in values.items())
+            for kind, values in one["asked_with"].items()
+        )
+        for one in found
+    ]
 
 
 def _shared(campaign: Json) -> list[tuple[str, list[str]]]:

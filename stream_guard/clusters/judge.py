@@ -37,6 +37,7 @@ _HOT_SHARE = 0.1  # a group of which this share was active since the last evalua
 _DECLARED = -1.0  # groups that are openly one institution say little about what undeclared groups look like
 _FOREST_SAMPLE = 25
 _ANCHOR_SHARE = 0.5
+_ASKED_WITH = (Kind.LANGUAGE, Kind.MODEL)  # readable for people, also where few members show them
 _ANCHOR_KINDS = (
     *(kind for kinds in FAMILIES.values() for kind in kinds),
     Kind.CLIENT,
@@ -270,6 +271,9 @@ class TenantJudge:
         resold: bool,
     ) -> Suspicion:
         kind, value = kind_of(fingerprint), fingerprint & 0xFFFFFFFF
+        rows = take_rows(crowd.rows, members)
+        anchored = [(anchor, one) for anchor, one, _, _ in anchors]
+        asked_with = [(int(one), shown) for one in _ASKED_WITH for shown in np.unique(rows["values"][:, one]).tolist()]
         return Suspicion(
             cluster=f"{self._tenant}/{kind.name.lower()}/{value:08x}",
             tenant=self._tenant,
@@ -277,12 +281,10 @@ class TenantJudge:
             value=value,
             log_odds=float(sum(term.contribution for term in evidence)),
             evidence=evidence,
-            rows=take_rows(crowd.rows, members),
+            rows=rows,
             keys=crowd.keys_of(members),
             anchors=anchors,
-            names={
-                (kind, value): crowd.names[kind, value] for kind, value, _, _ in anchors if (kind, value) in crowd.names
-            },
+            names={key: crowd.names[key] for key in (*anchored, *asked_with) if key in crowd.names},
             resold=resold,
         )
 

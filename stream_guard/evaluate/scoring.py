@@ -138,9 +138,14 @@ def _extras(attack: Attack, judge: Judge, campaigns: Sequence[Campaign]) -> Json
         extra["evasions"] = attack.facts["evasions"]
     if "share" in attack.facts:
         last = None if first is None or first.campaign_id is None else _survivor(first.campaign_id, campaigns)
-        found = next((campaign.extraction_share for campaign in campaigns if campaign.campaign_id == last), None)
+        found = next((campaign for campaign in campaigns if campaign.campaign_id == last), None)
         extra["share"] = rounded(attack.facts["share"])
-        extra["share_estimated"] = rounded(found)
+        extra["share_estimated"] = rounded(None if found is None else found.extraction_share)
+        extra["components"] = (
+            []
+            if found is None
+            else [{"share": rounded(one.share), "asked_with": one.asked_with} for one in found.components]
+        )
     return extra
 
 

@@ -162,8 +162,15 @@ def _names_pivot(trial: Json) -> list[bool]:
 
 
 def _told_apart(trial: Json) -> list[bool]:
-    """Two attacks in one pool: at least two campaigns that alerted stand at the end."""
-    return [len(trial["attacks"]) > 1 and all(attack["campaign_ids_alerted"] > 1 for attack in trial["attacks"])]
+    """Attacks in one pool: several campaigns that alerted, or one whose components are as many as the attacks."""
+    attacks = trial["attacks"]
+    return [
+        len(attacks) > 1
+        and all(
+            attack["campaign_ids_alerted"] > 1 or len(attack.get("components", ())) == len(attacks)
+            for attack in attacks
+        )
+    ]
 
 
 def _above_info(trial: Json) -> list[float | None]:
@@ -278,7 +285,7 @@ TARGETS: Final = (
         "share", ("S11", "S11-5", "S11-10", "S11-50"), "estimated share within 10 points",
         _at_most(0.10, _share_error, _points),
     ),
-    Target("told apart", ("S12",), "two campaigns", _always(_told_apart)),
+    Target("told apart", ("S12",), "two campaigns, or one with two components", _always(_told_apart)),
     Target(
         "nobody acted on", _HONEST, "no honest account acted on",
         _at_most(0, lambda trial: [trial["honest"]["acted_on"]], _whole),

@@ -58,6 +58,14 @@ class FingerprintBody(TypedDict):
     last_seen: Time
 
 
+class ComponentBody(TypedDict):
+    """Templates of a campaign that one customer of the pool seems to use."""
+
+    share: float | None
+    templates: list[str]
+    asked_with: dict[str, dict[str, float]]
+
+
 class CampaignFacts(TypedDict):
     """A campaign without its members and evidence."""
 
@@ -76,6 +84,7 @@ class CampaignFacts(TypedDict):
     log_odds: float
     tenant: str
     fingerprints: NotRequired[list[FingerprintBody]]
+    components: NotRequired[list[ComponentBody]]
 
 
 class CampaignBody(CampaignFacts):

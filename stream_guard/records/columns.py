@@ -27,7 +27,7 @@ class Kind(IntEnum):
     USER_AGENT = 7
     CLIENT = 8  # TLS, header and user agent together
     SYSTEM_PROMPT = 9
-    TEMPLATE = 10  # a key that recurs in the prompts of an account
+    TEMPLATE = 10  # a key that recurs in the prompts of an account; among the values, that of its newest prompt
     ORG = 11
     EMAIL_CLASS = 12
     CREDIT = 13

@@ -161,6 +161,21 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Component:
+    """Templates of a campaign that one customer of the pool seems to use.
+
+    Attributes:
+        share: of the campaign's templated requests.
+        templates: short hashes.
+        asked_with: kind by name -> value by name, or short hash -> its share of the component's requests.
+    """
+
+    share: float
+    templates: tuple[str, ...]
+    asked_with: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Campaign:
     """A campaign as it stands; `campaigns.jsonl` and Redis hold the same object."""
 
@@ -180,6 +195,7 @@ class Campaign:
     exchanges_per_hour: float
     extraction_share: float | None = None
     fingerprints: tuple[Fingerprint, ...] = ()
+    components: tuple[Component, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

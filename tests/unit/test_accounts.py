@@ -198,6 +198,15 @@ class TestPrompts:
         assert keys[0] & keys[1]
         assert row_of(stage, "a")["template_share"] > 0.3
 
+    def test_a_row_says_which_template_its_newest_prompt_shows(self) -> None:
+        frame = "please translate the following sentence into formal german and keep names as they are"
+        templated = [record("a", START + number, str(number), prompt=f"{frame}: {number}") for number in range(4)]
+        stage, _ = run(templated)
+        assert row_of(stage, "a")["values"][Kind.TEMPLATE] in set(row_of(stage, "a")["templates"].tolist()) - {0}
+        other = record("a", START + 9.0, "9", prompt=words(np.random.default_rng(1), 9))
+        stage, _ = run([*templated, other])
+        assert row_of(stage, "a")["values"][Kind.TEMPLATE] == 0
+
     def test_unrelated_prompts_leave_no_template(self) -> None:
         generator = np.random.default_rng(1)
         stage, _ = run([record("a", START + number, str(number), prompt=words(generator, 9)) for number in range(8)])

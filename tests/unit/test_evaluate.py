@@ -17,7 +17,7 @@ from stream_guard.evaluate.trial import Feeder
 from stream_guard.evaluate.truth import read_truth, same_group
 from stream_guard.pipeline import Pipeline
 from stream_guard.policy import Policy
-from stream_guard.records import DecisionStatus, Outputs, Scope, Verdict
+from stream_guard.records import Component, DecisionStatus, Outputs, Scope, Verdict
 from stream_guard.replay import run
 from stream_guard.simulate import simulate
 from tests.support.trials import HOSTILE, START, made_alert, made_campaign, made_decision, made_truth
@@ -95,11 +95,13 @@ def test_an_account_alert_is_enough_for_an_attack_of_one() -> None:
 def test_bulk_and_share_are_scored_where_the_truth_has_them() -> None:
     truth = made_truth(bulk_starts=(START + 50) * 1_000, share=0.25)
     judge = Judge(truth)
-    found = made_campaign(HOSTILE, extraction_share=0.3)
+    halves = tuple(Component(0.5, (name,), {"language": {name: 1.0}}) for name in ("en", "zh"))
+    found = made_campaign(HOSTILE, extraction_share=0.3, components=halves)
     judge.observe(Outputs(0, [made_alert()], [], [found]))
     attack = score(truth, judge, [found], 105)["attacks"][0]
     assert attack["alert_before_bulk"] is True
     assert (attack["share"], attack["share_estimated"]) == (0.25, 0.3)
+    assert attack["components"][1] == {"share": 0.5, "asked_with": {"language": {"zh": 1.0}}}
 
 
 def test_mixed_accounts_leak_by_the_marks_of_the_truth() -> None:

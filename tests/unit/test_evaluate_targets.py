@@ -95,6 +95,12 @@ def test_identity_pivot_and_parts() -> None:
     assert status([made_trial("S12", 0, both, both)], "told apart", "S12")[0] == "met"
 
 
+@pytest.mark.parametrize(("components", "told"), [(0, "missed"), (1, "missed"), (2, "met"), (3, "missed")])
+def test_one_campaign_with_as_many_components_as_attacks_tells_them_apart(components: int, told: str) -> None:
+    attack = made_attack(components=[{"share": 0.5, "asked_with": {}}] * components)
+    assert status([made_trial("S12", 0, attack, attack)], "told apart", "S12")[0] == told
+
+
 def test_honest_groups_and_quiet_days() -> None:
     group = {"label": "B6-reseller", "accounts": 80, "verdict": None, "clear": True}
     trial = made_trial("B6", 0, benign_groups=[group], honest={"acted_on": 2})

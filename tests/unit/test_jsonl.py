@@ -13,7 +13,7 @@ from stream_guard import encode as jsonl
 from stream_guard.adapters.publish import ALERTS, CAMPAIGNS, DECISIONS, RecordFiles, read_records
 from stream_guard.decisions import evidence_hash
 from stream_guard.errors import DecodeError, InputError
-from stream_guard.records import Evidence, Fingerprint, Member
+from stream_guard.records import Component, Evidence, Fingerprint, Member
 from tests.support.made import AT, alert, campaign, decision
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ def test_what_members_share_and_did_comes_back() -> None:
             Member("acc_2", AT, None, 0.5, plan="pro", created_at=AT, shares=("payment",), evidence={"groups": -0.25}),
         ),
         fingerprints=(Fingerprint("payment", "0000abcd", AT),),
+        components=(Component(0.5, ("0000abcd",), {"language": {"en": 0.9, "0000beef": 0.1}}),),
     )
     found = jsonl.parse_campaign(jsonl.encode_campaign(made))
     assert (found.members, found.fingerprints) == (made.members, made.fingerprints)
+    assert found.components == made.components
