@@ -72,7 +72,16 @@ def environment(overlay: str, container: Manifest) -> Settings:
 
 
 def variables(overlay: str, container: Manifest) -> dict[str, str]:
+    """What the container's environment says."""
     found: dict[str, str] = {}
     for source in container["envFrom"]:
         found |= of_kind(overlay, "ConfigMap")[source["configMapRef"]["name"]]["data"]
-    return found | {item["name"]: item["value"] for item in container["env"]}
+    return found | {item["name"]: _value(item) for item in container["env"]}
+
+
+def _value(variable: Manifest) -> str:
+    """What the variable is set to; what Kubernetes fills in is the pod's name in each case."""
+    if "value" in variable:
+        return str(variable["value"])
+    assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}, variable
+    return "stream-guard-worker-7c9f4d6b8-x2k5q"

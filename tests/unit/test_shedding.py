@@ -46,7 +46,7 @@ async def refreshed(shedder: Shedder, monkeypatch: pytest.MonkeyPatch, times: in
         if asked == times:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("stream_guard.app.shedding.asyncio.sleep", sleep)
+    monkeypatch.setattr("stream_guard.app.shedding.pause", sleep)
     with suppress(asyncio.CancelledError):
         await shedder.run()
 
