@@ -9,7 +9,7 @@ closes: late events are counted, never lost.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream_guard.policy import Epochs
+
+SILENT_SECONDS = 86_400.0  # then an account waits in Redis: memory is for those who come within a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class AccountsStage:
         self._recent_epochs: deque[tuple[int, list[int]]] = deque()
         self._zones: list[tuple[int, int]] = []
         self._late_waiting: set[int] = set()
+        self._evicted_epoch = -1
 
     def unknown(self, keys: Sequence[str]) -> list[bytes]:
         """Stored states that must be loaded before these accounts are added."""
@@ -75,14 +78,18 @@ class AccountsStage:
         return self.table.load(states)
 
     def evict(self, most: int) -> int:
-        """Forget accounts above `most`, and a tenth more, the longest silent first; how many went.
+        """Forget who was silent for a day, and accounts above `most` and a tenth more, the longest silent first.
 
         Only what is stored as it stands may go: call when nothing is dirty. Accounts with events or statuses that wait
         stay. Whoever comes back is loaded again, bit for bit.
+
+        Returns:
+            How many went.
         """
         excess = len(self.table) - most
-        if excess <= 0:
+        if excess <= 0 and self._evicted_epoch == self.closed_epoch:
             return 0
+        self._evicted_epoch = self.closed_epoch
         candidate = np.zeros(len(self.table.rows), np.bool_)
         candidate[np.fromiter(self.table.slots.values(), np.int64, len(self.table))] = True
         for parts in self._waiting.values():
@@ -93,10 +100,22 @@ class AccountsStage:
                 candidate[self.table.slots[status.key]] = False
         candidate[list(self.dirty)] = False
         slots = np.flatnonzero(candidate)
-        order = np.argsort(self.table.rows["last_ts"][slots], kind="stable")
-        gone = slots[order[: excess + most // 10]]
+        last_ts = self.table.rows["last_ts"][slots]
+        silent = int((last_ts < self.watermark - SILENT_SECONDS).sum())
+        order = np.argsort(last_ts, kind="stable")
+        gone = slots[order[: max(silent, excess + most // 10 if excess > 0 else 0)]]
         self.table.forget(gone)
+        self._shrink()
         return len(gone)
+
+    def _shrink(self) -> None:
+        """Let the table give memory back, and follow the slots that it moves."""
+        moved = self.table.shrink()
+        if moved is None:
+            return
+        self.dirty = set(moved[list(self.dirty)].tolist())
+        for number, parts in self._waiting.items():
+            self._waiting[number] = [replace(part, slots=moved[part.slots]) for part in parts]
 
     def add(self, batch: EventBatch, offsets: NDArray[np.int64]) -> None:
         """Let events wait for their epoch; event time moves on."""

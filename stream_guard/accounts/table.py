@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STATE_VERSION = 1
+_LEAST_CAPACITY = 1_024
 
 
 def account_hash(key: str) -> int:
@@ -28,9 +29,9 @@ def account_hash(key: str) -> int:
 
 
 class AccountTable:
-    """Slots of one accounts partition. A slot is never moved while its account is in memory, and used again after."""
+    """Slots of one accounts partition. Only `shrink` moves them; a slot whose account has left is used again."""
 
-    def __init__(self, capacity: int = 1_024) -> None:
+    def __init__(self, capacity: int = _LEAST_CAPACITY) -> None:
         self.slots: dict[str, int] = {}
         self.keys: list[str] = []
         self.rows: NDArray[np.void] = np.zeros(capacity, ROW)
@@ -77,6 +78,21 @@ class AccountTable:
             self.keys[slot] = ""
         self.rows[slots], self.private[slots] = np.zeros(1, ROW), np.zeros(1, PRIVATE)
         self._free.extend(slots.tolist())
+
+    def shrink(self) -> NDArray[np.int64] | None:
+        """Give memory back where three of four slots are free: the new slot of each old one, None where all stay."""
+        if len(self.rows) <= max(_LEAST_CAPACITY, 4 * len(self.slots)):
+            return None
+        kept = np.sort(np.fromiter(self.slots.values(), np.int64, len(self.slots)))
+        moved = np.full(len(self.rows), -1)
+        moved[kept] = np.arange(len(kept))
+        capacity = max(_LEAST_CAPACITY, 2 * len(kept))
+        rows, private = np.zeros(capacity, ROW), np.zeros(capacity, PRIVATE)
+        rows[: len(kept)], private[: len(kept)] = take_rows(self.rows, kept), take_rows(self.private, kept)
+        self.rows, self.private, self._free = rows, private, []
+        self.keys = [self.keys[slot] for slot in kept.tolist()]
+        self.slots = {key: slot for slot, key in enumerate(self.keys)}
+        return moved
 
     def dump(self, slots: Iterable[int]) -> dict[bytes, bytes]:
         """Stored form of some accounts: msgpack `[version, packed]`, keyed by `state_key`."""

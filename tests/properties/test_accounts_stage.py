@@ -33,7 +33,7 @@ def streams(draw: st.DrawFn) -> list[tuple[float, bytes]]:
     ts = START
     made = []
     for position in range(number):
-        ts += draw(st.sampled_from((0.0, 0.25, 3.0, 20.0, 61.0, 200.0)))
+        ts += draw(st.sampled_from((0.0, 0.25, 3.0, 20.0, 61.0, 200.0, 100_000.0)))
         account = draw(st.sampled_from(("ann", "bob", "cat")))
         fields = {
             "output_tokens": draw(st.sampled_from((None, 0, 10, 12_345))),

@@ -254,3 +254,26 @@ class TestStoredForm:
         table = AccountTable(capacity=2)
         assert table.slots_of(["a", "b", "a", "c", "d", "e"]).tolist() == [0, 1, 0, 2, 3, 4]
         assert table.rows["account"][:5].tolist() == [account_hash(key) for key in "abcde"]
+
+
+class TestSilence:
+    def test_who_was_silent_for_a_day_leaves_and_gives_memory_back_while_waiting_events_follow(self) -> None:
+        stage = AccountsStage(0, Epochs())
+        many = [record(f"a{number}", START + 1.0, f"e{number}") for number in range(5_000)]
+        stage.add(batch_of(many), np.arange(5_000))
+        stage.close_idle(START + 120.0)
+        stored = stage.table.dump(stage.dirty)
+        stage.dirty.clear()
+        capacity = len(stage.table.rows)
+        assert stage.evict(10_000) == 0
+        later = [record(key, START + 90_000.0, f"{key} again") for key in ("a4999", "new")]
+        stage.add(batch_of(later), np.arange(5_000, 5_002))
+        stage.close_due()
+        stage.dirty.clear()
+        assert stage.evict(10_000) == 4_999
+        assert len(stage.table.rows) == len(stage.table.private) < capacity / 4
+        stage.close_idle(START + 90_120.0)
+        assert stage.table.keys == ["a4999", "new"]
+        assert [row_of(stage, key)["events"] for key in ("a4999", "new")] == [2, 1]
+        assert stage.load({b"aa17": stored[b"aa17"]}) == 0
+        assert stage.table.dump([stage.table.slots["a17"]])[b"aa17"] == stored[b"aa17"]
