@@ -23,6 +23,7 @@ from stream_guard.app.checkpoint import Collaborators, Limits
 from stream_guard.app.event_time import Pacing
 from stream_guard.app.factory import make_app
 from stream_guard.app.health import HealthState, MetricsPort, NullMetrics
+from stream_guard.app.memory import give_back
 from stream_guard.app.pacer import Pacer
 from stream_guard.app.partitions import Partitions
 from stream_guard.app.sender import FaustSender
@@ -160,6 +161,7 @@ class Worker:
         helpers = [
             asyncio.create_task(self._app.start(), name="faust"),
             asyncio.create_task(self._pacer.run(), name="pacer"),
+            asyncio.create_task(give_back(), name="memory"),
             asyncio.create_task(watch(self.partitions, guard, self._settings.runtime.watchdog_seconds), name="watch"),
             *(asyncio.ensure_future(start()) for start in self._beside),
         ]
