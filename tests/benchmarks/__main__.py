@@ -104,6 +104,9 @@ class Bench:
             if not options.quick:
                 yield from self.sizes(traffic)
         if not options.quick:
+            self.say("what groups cost")
+            yield {"groups": msgspec.json.decode(ask("groups", traffic.sketched))}
+        if not options.quick:
             self.say("models, ours and others")
             archive = [options.nab] if options.nab else []
             yield {"models": msgspec.json.decode(ask("models", *archive))}

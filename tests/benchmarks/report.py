@@ -136,6 +136,7 @@ def _page(found: Found) -> Iterator[str]:
     yield from _speed(found)
     yield "## How much memory, how soon, how many\n"
     yield from _sizes(found)
+    yield from _groups(found)
     yield from _sizing(found)
     yield from _models(found)
 
@@ -169,7 +170,10 @@ def _sizes(found: Found) -> Iterator[str]:
         f"{idle['accounts']:,} accounts came once and were silent for four days. Each then took "
         f"{idle['worker_bytes']:.0f} bytes of the worker and {idle['redis_bytes']:.0f} of Redis. While active, "
         f"with rows in both partitions of the clusters, it was {idle['worker_bytes_while_active']:,.0f} bytes of the "
-        "worker.\n"
+        f"worker. After the silence {idle['accounts_in_memory']:,.0f} accounts and {idle['cluster_rows']:,.0f} rows "
+        "were left in memory, of those that had come again, as many as at the start: what is above zero is no state of "
+        "accounts but names and numbers that are remembered within their bounds, and memory between things in use, "
+        "which the allocators of C and Python keep.\n"
     )
     yield (
         f"Of {many['accounts']:,} accounts in Redis, of the ages that the simulation gives, each took "
@@ -181,16 +185,24 @@ def _sizes(found: Found) -> Iterator[str]:
     )
     stored = [(queries, f"{size:.0f}") for queries, size in found["stored_bytes_by_queries"].items()]
     yield from _table(("queries of the account", "bytes"), stored)
-    rates = [(name, f"{rate:,.0f}") for name, rate in many["rates"].items()]
-    yield from _table(("access and population", "queries/s"), rates)
+    rates = [
+        (name, f"{rate:,.0f}", *(f"{many['microseconds'][of][name]:.1f}" for of in ("worker", "redis")))
+        for name, rate in many["rates"].items()
+    ]
+    head = ("access and population", "queries/s", "processor µs a query: worker", "Redis")
+    yield from _table(head, rates)
     yield (
         "With uniform access to the large population nearly every query is of an account that has to be loaded, stored "
-        "and let go again; in life most queries are of accounts that came a moment ago, which is the skewed access.\n"
+        "and let go again; in life most queries are of accounts that came a moment ago, which is the skewed access. "
+        f"Of a query's processor time at uniform access, the large population adds {_added(many, 'worker'):.1f} µs in "
+        f"the worker and {_added(many, 'redis'):.1f} µs in Redis, which shared the cores.\n"
     )
     yield (
         f"With all of them stored the worker was killed, and {many['backlog']:,} queries came. "
-        f"{many['recovery_seconds']:.1f} s after the next start all were read. The session time-out was 4 s: only then "
-        "does Kafka give a dead member's partitions away.\n"
+        f"{many['recovery_seconds']:.1f} s after the next start all were read. The worker had a name, so Kafka gave "
+        "it its partitions back without waiting for the session time-out. Of that time "
+        f"{many['recovery']['ready']:.1f} s passed until the worker had all its partitions back, of which "
+        f"{many['recovery']['answers']:.1f} s until its process answered at all; the rest is reading what waited.\n"
     )
     yield (
         f"Alerts: {latency['alerts']} transitions at {latency['rate']:,.0f} queries a second (wanted: "
@@ -206,6 +218,28 @@ def _sizes(found: Found) -> Iterator[str]:
         "while this was measured for many seconds of which few were work. Without it the million took "
         f"{working['1']:.1f} and {working['2']:.1f} seconds, which is {2 * working['1'] / working['2']:.2f} times.\n"
     )
+
+
+def _added(many: Mapping[str, Any], of: str) -> float:
+    """Processor microseconds that a query takes more with the large population, at uniform access."""
+    cost = many["microseconds"][of]
+    return float(cost["uniform 5m"] - cost["uniform 50k"])
+
+
+def _groups(found: Found) -> Iterator[str]:
+    groups = found["groups"]
+    yield "## Groups and campaigns\n"
+    yield (
+        f"What stays of a group from one evaluation to the next takes {groups['bytes_per_live_group']:,.0f} bytes in "
+        f"memory (wanted: at most 4,000), over {groups['live']:,} live groups, all models included. Its members' rows "
+        "are counted above, with the accounts.\n"
+    )
+    yield (
+        "The same queries of the same 25,000 accounts, among those of others: one campaign of all of them, and 250 "
+        "campaigns of 100. The whole pipeline, evaluations included:\n"
+    )
+    rows = [(members, f"{cost:.1f}") for members, cost in groups["microseconds"].items()]
+    yield from _table(("members of each campaign", "processor µs a query"), rows)
 
 
 def _sizing(found: Found) -> Iterator[str]:
