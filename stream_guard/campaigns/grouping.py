@@ -81,26 +81,27 @@ def _share_members(suspicions: Sequence[Suspicion], overlap: float) -> NDArray[n
 
 
 def _common_lift(suspicions: Sequence[Suspicion]) -> NDArray[np.float64]:
-    anchors: dict[str, dict[tuple[int, int], int]] = {}
-    families = {kind: family_of(kind) for suspicion in suspicions for kind, _, _, _ in suspicion.anchors}
-    for suspicion in suspicions:
-        for kind, value, _, _ in suspicion.anchors:
-            family = anchors.setdefault(families[kind], {})
-            family.setdefault((kind, value), len(family))
     total = np.zeros((len(suspicions), len(suspicions)))
-    for family_name, columns in anchors.items():
-        share = np.zeros((len(suspicions), len(columns)))
-        lift = np.zeros(len(columns))
-        kinds = np.zeros(len(columns), np.int64)
-        for row, suspicion in enumerate(suspicions):
-            for kind, value, inside, elsewhere in suspicion.anchors:
-                if families[kind] == family_name:
-                    column = columns[kind, value]
-                    share[row, column] = inside
-                    lift[column] = max(lift[column], -np.log(max(min(elsewhere, 1.0), 1e-6)))
-                    kinds[column] = kind
+    columns: dict[tuple[int, int], int] = {}
+    shown = [
+        (row, columns.setdefault((kind, value), len(columns)), inside, elsewhere)
+        for row, suspicion in enumerate(suspicions)
+        for kind, value, inside, elsewhere in suspicion.anchors
+    ]
+    if not shown:
+        return total
+    rows, column, inside, elsewhere = (np.array(part) for part in zip(*shown, strict=True))
+    share = np.zeros((len(suspicions), len(columns)))
+    share[rows, column] = inside
+    lift = np.zeros(len(columns))
+    np.maximum.at(lift, column, -np.log(np.clip(elsewhere, 1e-6, 1.0)))
+    kinds = np.array([kind for kind, _ in columns])
+    families: dict[str, list[int]] = {}
+    for kind in dict.fromkeys(kinds.tolist()):
+        families.setdefault(family_of(kind), []).append(kind)
+    for members in families.values():
         best = np.zeros_like(total)
-        for kind in np.unique(kinds).tolist():  # inside a family only the most telling kind counts
+        for kind in members:  # inside a family only the most telling kind counts
             mine = kinds == kind
             both = (share[:, mine] * np.minimum(lift[mine], _MAX_FAMILY_LIFT)) @ share[:, mine].T
             best = np.maximum(best, np.minimum(both, _MAX_FAMILY_LIFT))
