@@ -46,7 +46,7 @@ _EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Trials of each scenario.")
 @click.option("--first-seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the first.")
 @click.option(
-    "--scale", default=0.2, show_default=True, help="Multiplies hostile accounts and members of honest groups."
+    "--scale", default=0.1, show_default=True, help="Multiplies hostile accounts and members of honest groups."
 )
 @click.option("--days", type=float, help="Total length, warm-up included; default depends on the scenario.")
 @click.option(

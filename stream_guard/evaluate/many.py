@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stream_guard.errors import StreamGuardError
 from stream_guard.evaluate.trial import run_trial
+from stream_guard.simulate.engine import find_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +46,9 @@ def run_trials(
     context = multiprocessing.get_context("spawn")
     board = context.Array("d", len(trials))
     with ProcessPoolExecutor(min(jobs, len(trials)), context, _set_board, (board,)) as pool:
-        futures = [pool.submit(_one, number, trial, policy) for number, trial in enumerate(trials)]
+        longest_first = sorted(enumerate(trials), key=lambda one: -_days(one[1]))  # so that all processes end together
+        started = {number: pool.submit(_one, number, trial, policy) for number, trial in longest_first}
+        futures = [started[number] for number in range(len(trials))]
         open_futures = set(futures)
         try:
             while open_futures:
@@ -74,6 +77,13 @@ def _in_turn(trials: Sequence[Trial], policy: Policy, progress: Shares | None) -
         results.append(run_trial(trial, policy, note))
         note(1, 1)
     return results
+
+
+def _days(trial: Trial) -> float:
+    """Simulated length of a trial, which its cost grows with."""
+    if trial.shards is not None:
+        return 1.0
+    return find_scenario(trial.scenario).days if trial.days is None else trial.days
 
 
 def _set_board(board: Any) -> None:  # noqa: ANN401  # a shared array; its type has no public name
