@@ -172,6 +172,7 @@ def _happen(
     many = [last | {"event_id": f"many-{number}", "account_id": f"acct_{number}"} for number in range(40)]
     cluster.produce(keyed([json.dumps(record).encode() for record in many]))  # something to write in every partition
     at_least("sum(stream_guard_fenced_total)", 1.0)
+    at_least('sum(ALERTS{alertname="WorkerFenced"})', 1.0)
     time.sleep(1.5)
 
 

@@ -57,7 +57,6 @@ def upgrade() -> None:
     vars(align)["META_VERSION"] = vars(accounts_node)["META_VERSION"] = NEXT
     vars(accounts_node)["load_events"] = reading_both(table.load_events)
     for owner, name in (
-        (rows.RowStore, "load"),
         (ClustersStage, "load_models"),
         (ClustersStage, "load_population"),
         (CampaignsStage, "load"),
@@ -65,6 +64,7 @@ def upgrade() -> None:
     ):
         setattr(owner, name, reading_both(getattr(owner, name)))
     restore, load, load_accounts = AccountsNode.restore, Desk.load, table.AccountTable.load
+    load_rows = rows.RowStore.load
 
     def restore_both(node: AccountsNode, meta: bytes | None, states: Mapping[bytes, bytes]) -> None:
         restore(node, None if meta is None else mapped(meta), states)
@@ -75,10 +75,14 @@ def upgrade() -> None:
     def load_accounts_both(accounts: table.AccountTable, states: Mapping[bytes, bytes]) -> int:
         return load_accounts(accounts, {key: mapped(data) for key, data in states.items()})
 
+    def load_rows_both(store: rows.RowStore, states: Iterable[bytes]) -> int:
+        return load_rows(store, map(mapped, states))
+
     for whose, what, function in (
         (AccountsNode, "restore", restore_both),
         (Desk, "load", load_both),
         (table.AccountTable, "load", load_accounts_both),
+        (rows.RowStore, "load", load_rows_both),
     ):
         setattr(whose, what, function)
 
