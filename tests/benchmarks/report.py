@@ -207,16 +207,18 @@ def _sizes(found: Found) -> Iterator[str]:
     yield (
         f"Alerts: {latency['alerts']} transitions at {latency['rate']:,.0f} queries a second (wanted: "
         f"{latency['target']:,.0f}, 70 % of the top rate), p50 {latency['p50']:.2f} s "
-        f"(wanted: 1), p99 {latency['p99']:.2f} s (wanted: 3). Of the decisions, {latency['decided']:.0%} could be read in Redis, by gateways "
-        "too, at the moment at which their alert was read from Kafka. Where the seconds went, medians:\n"
+        f"(wanted: 1), p99 {latency['p99']:.2f} s (wanted: 3). "
+        f"Of the decisions, {latency['decided']:.0%} could be read in Redis, by gateways too, at the "
+        "moment at which their alert was read from Kafka. Where the seconds went, medians:\n"
     )
     yield from _table(("hop", "s"), [(hop, f"{seconds:.2f}") for hop, seconds in latency["hops"].items()])
     yield (
         f"Processor seconds of the workers for a million queries: {cpu['1']:.1f} with one, {cpu['2']:.1f} with two. "
-        f"Two on cores of their own would do {2 * cpu['1'] / cpu['2']:.2f} times the work of one (wanted: 1.8). Part of it is what "
-        f"a worker takes whether queries come or not: {rest['1']:.1%} of a core with one, {rest['2']:.1%} with two, "
-        "while this was measured for many seconds of which few were work. Without it the million took "
-        f"{working['1']:.1f} and {working['2']:.1f} seconds, which is {2 * working['1'] / working['2']:.2f} times.\n"
+        f"Two on cores of their own would do {2 * cpu['1'] / cpu['2']:.2f} times the work of one (wanted: 1.8). "
+        f"Part of it is what a worker takes whether queries come or not: {rest['1']:.1%} of a core with one, "
+        f"{rest['2']:.1%} with two, while this was measured for many seconds of which few were work. Without it the "
+        f"million took {working['1']:.1f} and {working['2']:.1f} seconds, "
+        f"which is {2 * working['1'] / working['2']:.2f} times.\n"
     )
 
 

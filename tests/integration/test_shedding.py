@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ACCOUNTS, ROUNDS = 200, 200
+ACCOUNTS, ROUNDS = 200, 600  # seconds of work, so that every partition is behind when the lag is noticed
 SUSPECTS = ("acc_7", "acc_8")
 LEFT = "acc_9"
 
