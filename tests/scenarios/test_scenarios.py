@@ -94,6 +94,22 @@ def test_a_greedy_account_is_an_alert_about_the_account() -> None:
     assert {alert.subject_id for alert in alerts if alert.scope is Scope.ACCOUNT} == {account}
 
 
+def test_two_laboratories_in_one_pool_are_two_components() -> None:
+    pipeline, _, _ = played("S12", 0.1, 2.5)
+    (campaign,) = found(pipeline)
+    languages = sorted((one.asked_with["language"] for one in campaign.components), key=len)
+    assert languages[0] == {"en": 1.0}
+    assert languages[1] == pytest.approx({"zh": 0.7, "en": 0.3}, abs=0.1)
+    assert len(languages) == 2
+
+
+def test_one_laboratory_with_several_templates_is_one_component() -> None:
+    pipeline, _, _ = played("S11", 0.1, 2.5)
+    (campaign,) = found(pipeline)
+    (hand,) = campaign.components
+    assert len(hand.templates) > 1
+
+
 @pytest.mark.parametrize("scenario", HONEST)
 def test_honest_groups_raise_nothing_above_info(scenario: str) -> None:
     _, alerts, truth = played(scenario, 0.2, 1.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import msgspec
 import numpy as np
 import pytest
@@ -59,16 +61,42 @@ def test_few_requests_say_nothing() -> None:
 
 def test_a_small_habit_is_no_component() -> None:
     found = asked(1, 120, t71=0.0)
-    for number in range(60):
+    for _ in range(60):
         rows = blank_rows(["one"])
         rows["values"][:, Kind.TEMPLATE], rows["values"][:, Kind.LANGUAGE] = 74, CHINESE
         found.add(rows, OWN, NAMES)
-        assert number < 40 or len(found.components()) == 1
+    assert [component.templates for component in found.components()] == [(f"{71:08x}",)]
+
+
+@pytest.mark.parametrize("count", [10, 60, 200])
+def test_a_system_prompt_of_its_own_in_each_request_tells_nobody_apart(count: int) -> None:
+    """A time stamp in it is enough: no value comes twice, and chance must not look like two hands."""
+    found = Asked()
+    for number in range(count):
+        rows = blank_rows([f"account-{place}" for place in range(40)])
+        rows["values"][:, Kind.TEMPLATE] = 71 + np.arange(40) % 2
+        rows["values"][:, Kind.SYSTEM_PROMPT] = np.arange(40) + 40 * number + 1
+        found.add(rows, OWN, NAMES)
+    (only,) = found.components()
+    assert only.templates == (f"{71:08x}", f"{72:08x}")
+    assert only.asked_with == {}
+
+
+def test_two_system_prompts_tell_two_customers_apart() -> None:
+    found = Asked()
+    for _ in range(20):
+        rows = blank_rows([f"account-{place}" for place in range(40)])
+        rows["values"][:, Kind.TEMPLATE] = 71 + np.arange(40) % 2
+        rows["values"][:, Kind.SYSTEM_PROMPT] = 500 + np.arange(40) % 2
+        found.add(rows, OWN, NAMES)
+    assert [component.asked_with for component in found.components()] == [
+        {"system_prompt": {f"{500 + number:08x}": 1.0}} for number in (0, 1)
+    ]
 
 
 def test_templates_of_others_and_untemplated_requests_are_passed_over() -> None:
     found = asked(1, 3, t71=0.0)
-    before = dict(found.counts)
+    before = deepcopy(found.counts)
     rows = blank_rows(["one", "two"])
     rows["values"][:, Kind.TEMPLATE] = [0, 99]
     found.add(rows, OWN, NAMES)
@@ -76,14 +104,17 @@ def test_templates_of_others_and_untemplated_requests_are_passed_over() -> None:
 
 
 def test_what_was_counted_is_bounded_fades_and_comes_back() -> None:
-    found = Asked()
+    found, own = Asked(), np.arange(1, 301, dtype=np.uint32)
     for number in range(700):
         rows = blank_rows([f"account-{place}" for place in range(40)])
-        rows["values"][:, Kind.TEMPLATE] = 71
+        rows["values"][:, Kind.TEMPLATE] = np.where(np.arange(40) < 20, 1, 1 + (number + np.arange(40)) % 300)
         rows["values"][:, Kind.SYSTEM_PROMPT] = np.arange(40) + 40 * number + 1
-        found.add(rows, OWN, NAMES)
-    assert len(found.counts) <= 1_000
-    assert sum(count for key, count in found.counts.items() if f"/{Kind.LANGUAGE.value}/" in key) <= 8_000
+        rows["values"][:, Kind.LANGUAGE] = ENGLISH
+        found.add(rows, own, NAMES)
+    assert len(found.counts) <= 64
+    assert max(len(values) for kinds in found.counts.values() for values in kinds.values()) <= 64
+    assert sum(sum(kinds["language"].values()) for kinds in found.counts.values()) <= 8_000
+    assert [component.templates[0] for component in found.components()] == [f"{1:08x}"]
     plain = msgspec.msgpack.decode(msgspec.msgpack.encode({"counts": found.counts, "names": found.names}))
     assert Asked(**plain) == found
 
