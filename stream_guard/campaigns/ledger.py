@@ -243,7 +243,7 @@ class _Row(NamedTuple):
 
 
 def _newest(rows: NDArray[np.void]) -> list[_Row]:
-    """Rows as plain numbers, taken column by column: one structured element at a time is ten times as slow."""
+    """Rows as plain numbers, taken column by column: one structured element at a time is slow."""
     columns = [rows[name].tolist() for name in _Row._fields[:-1]]
     return list(map(_Row._make, zip(*columns, rows["values"][:, Kind.PLAN].tolist(), strict=True)))
 

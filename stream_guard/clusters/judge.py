@@ -21,7 +21,7 @@ from stream_guard.clusters.view import GroupView
 from stream_guard.records import Evidence, Kind, Suspicion, take_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -138,6 +138,7 @@ class TenantJudge:
         bystanding = self._covering(groups, strongest[resold[strongest]], len(rows))
         shown = np.union1d(chosen, bystanding)
         anchors = _anchors(view, shown)
+        asked_with = _names_of(crowd, _ASKED_WITH) if len(shown) else {}
         starts = {signal.name: signal.start for signal in self.signals}
         for place, group in enumerate(shown.tolist()):
             evidence = [Evidence("prior", limits.prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
@@ -149,7 +150,7 @@ class TenantJudge:
             found.append(
                 self._suspicion(
                     crowd, int(groups.fingerprint[group]), members, anchors[place], tuple(evidence),
-                    resold=bool(resold[group]),
+                    asked_with=asked_with, resold=bool(resold[group]),
                 )
             )  # fmt: skip
         named = [groups.members(group) for group in chosen.tolist()]
@@ -268,12 +269,10 @@ class TenantJudge:
         anchors: tuple[tuple[int, int, float, float], ...],
         evidence: tuple[Evidence, ...],
         *,
+        asked_with: dict[tuple[int, int], str],
         resold: bool,
     ) -> Suspicion:
         kind, value = kind_of(fingerprint), fingerprint & 0xFFFFFFFF
-        rows = take_rows(crowd.rows, members)
-        anchored = [(anchor, one) for anchor, one, _, _ in anchors]
-        asked_with = [(int(one), shown) for one in _ASKED_WITH for shown in np.unique(rows["values"][:, one]).tolist()]
         return Suspicion(
             cluster=f"{self._tenant}/{kind.name.lower()}/{value:08x}",
             tenant=self._tenant,
@@ -281,12 +280,21 @@ class TenantJudge:
             value=value,
             log_odds=float(sum(term.contribution for term in evidence)),
             evidence=evidence,
-            rows=rows,
+            rows=take_rows(crowd.rows, members),
             keys=crowd.keys_of(members),
             anchors=anchors,
-            names={key: crowd.names[key] for key in (*anchored, *asked_with) if key in crowd.names},
+            names=asked_with
+            | {
+                (kind, value): crowd.names[kind, value] for kind, value, _, _ in anchors if (kind, value) in crowd.names
+            },
             resold=resold,
         )
+
+
+def _names_of(crowd: Crowd, kinds: Iterable[Kind]) -> dict[tuple[int, int], str]:
+    """Readable text of all values of some kinds that active accounts show."""
+    shown = [(int(kind), value) for kind in kinds for value in np.unique(crowd.rows["values"][:, kind]).tolist()]
+    return {key: crowd.names[key] for key in shown if key in crowd.names}
 
 
 def _anchors(view: GroupView, chosen: NDArray[np.int64]) -> list[tuple[tuple[int, int, float, float], ...]]:
