@@ -78,7 +78,7 @@ class AccountsStage:
         return self.table.load(states)
 
     def evict(self, most: int) -> int:
-        """Forget who was silent for a day, and accounts above `most` and a tenth more, the longest silent first.
+        """Forget who was silent for a day; where too many stay, the longest silent above `most` and a tenth more.
 
         Only what is stored as it stands may go: call when nothing is dirty. Accounts with events or statuses that wait
         stay. Whoever comes back is loaded again, bit for bit.
@@ -101,9 +101,9 @@ class AccountsStage:
         candidate[list(self.dirty)] = False
         slots = np.flatnonzero(candidate)
         last_ts = self.table.rows["last_ts"][slots]
-        silent = int((last_ts < self.watermark - SILENT_SECONDS).sum())
-        order = np.argsort(last_ts, kind="stable")
-        gone = slots[order[: max(silent, excess + most // 10 if excess > 0 else 0)]]
+        gone = slots[last_ts < self.watermark - SILENT_SECONDS]
+        if len(gone) < excess:
+            gone = slots[np.argsort(last_ts, kind="stable")[: excess + most // 10]]
         self.table.forget(gone)
         self._shrink()
         return len(gone)

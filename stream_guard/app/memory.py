@@ -10,7 +10,7 @@ import asyncio
 import ctypes
 from typing import Final
 
-TRIM_SECONDS: Final = 30.0  # a trim takes milliseconds; what is soon needed again costs as much to get back
+TRIM_SECONDS: Final = 30.0  # what is needed again at once costs as much to get back
 
 
 async def give_back() -> None:
@@ -18,4 +18,4 @@ async def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while trim is not None:
         await asyncio.sleep(TRIM_SECONDS)
-        trim(0)
+        await asyncio.to_thread(trim, 0)  # beside the loop: how long it takes depends on how much there is
