@@ -30,7 +30,17 @@ from stream_guard.app.health import HealthState
 from stream_guard.app.operations import Operations
 from stream_guard.app.web import make_web, serve
 from stream_guard.ports import Output
-from stream_guard.records import Alert, Campaign, Decision, DecisionStatus, Evidence, Fingerprint, Member, Verdict
+from stream_guard.records import (
+    Alert,
+    Campaign,
+    Component,
+    Decision,
+    DecisionStatus,
+    Evidence,
+    Fingerprint,
+    Member,
+    Verdict,
+)
 from stream_guard.settings import Kafka, RedisServer, Settings
 from tests.e2e.page import Page
 from tests.support.made import AT, EVIDENCE, alert, campaign, decision
@@ -69,6 +79,10 @@ FINGERPRINTS = tuple(
     Fingerprint(kind, f"{number:08x}", AT)
     for kind, number in (("address", 77), ("client", 12), ("payment", 1_234_567), ("payment", 89), ("template", 4_711))
 )
+HANDS = (
+    Component(0.6, ("0000000a",), {"language": {"en": 1.0}}),
+    Component(0.4, ("0000000b",), {"language": {"zh": 0.7, HOSTILE: 0.3}}),
+)
 MEMBERS = tuple(
     Member(
         f"acct_{number:04}",
@@ -103,6 +117,7 @@ class Site:
             evidence=SHOWN,
             log_odds=sum_,
             fingerprints=FINGERPRINTS,
+            components=HANDS,
             **changes,
         )
         for minutes in range(60):
@@ -214,6 +229,16 @@ async def test_a_member_says_what_speaks_for_it_and_each_plan_what_would_be_done
         page.key("\ue007")  # enter opens what is folded
         page.wait_for("+2.10 behaves like the core, not like everyone else")
         page.wait_for("Shares with suspicious groups: payment, template.")
+
+    await asyncio.to_thread(look)
+
+
+async def test_several_customers_of_a_pool_are_listed_with_what_they_ask_in(site: Site, page: Page) -> None:
+    def look() -> None:
+        page.sign_in(site.campaign, "ann", TOKEN)
+        page.wait_for("Several customers seem to use this pool")
+        page.wait_for("60%; language en 100%; templates 0000000a")
+        page.wait_for(f"40%; language zh 70%, {HOSTILE} 30%; templates 0000000b")
 
     await asyncio.to_thread(look)
 

@@ -16,7 +16,7 @@ from stream_guard.adapters.redis_client import connect
 from stream_guard.adapters.redis_registry import RedisRegistry
 from stream_guard.decode import decode_operation
 from stream_guard.ports import Output
-from stream_guard.records import DecisionStatus, Fingerprint
+from stream_guard.records import Component, DecisionStatus, Fingerprint
 from stream_guard.settings import RedisServer
 from tests.support.made import AT, alert, campaign, decision
 from tests.support.operators import FakeOperations, fake_operations
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from stream_guard.records import Json
 
+HANDS = (
+    Component(0.6, ("0000000a",), {"language": {"en": 1.0}, "system_prompt": {"000000ff": 0.7}}),
+    Component(0.4, ("0000000b",), {"language": {"zh": 0.7, "en\x1b[2J": 0.3}}),
+)
 WHY = ["--reason", "partner benchmark", "--actor", "ann"]
 
 
@@ -41,7 +45,10 @@ def tenant(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"t-{uuid4().hex[:8]}"
     shared = (Fingerprint("payment", "0000004d", AT), Fingerprint("client", "0000000c", AT))
     output = Output(
-        campaigns=[campaign(tenant=name, fingerprints=shared), campaign(tenant=name, campaign_id="cmp_2")],
+        campaigns=[
+            campaign(tenant=name, fingerprints=shared, components=HANDS),
+            campaign(tenant=name, campaign_id="cmp_2"),
+        ],
         alerts=[alert(tenant=name)],
         decisions=[decision(tenant=name, status=DecisionStatus.HELD)],
     )
@@ -95,9 +102,12 @@ def test_one_campaign_has_everything_that_its_page_has(tenant: str, capsys: pyte
     shown = capsys.readouterr().out
     for wanted in (
         "firing: critical, alert alr_1", "shares payment: 0000004d", "similar to cmp_2", "dec_1", "held",
+        "component 1: 60% of the templated requests; language en 100%; system prompt 000000ff 70%",
+        "component 2: 40% of the templated requests; language zh 70%, en",
         "policy: observe from 0.5", "2 ever", "allow", "account acc_1", "ann (cli)",
     ):  # fmt: skip
         assert wanted in shown, wanted
+    assert "\x1b" not in shown
     assert cli.main(["campaigns", "cmp_1", "--tenant", tenant, "--json"]) == 0
     known = json.loads(capsys.readouterr().out)
     assert known["history"] == [{"at": known["last_seen"], "exchanges": 12_345, "members": 1}]
