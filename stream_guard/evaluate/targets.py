@@ -248,7 +248,7 @@ def _numbered(letter: str, *numbers: int) -> tuple[str, ...]:
 
 _CAMPAIGNS: Final = _numbered("S", *range(2, 16))
 _SOFT_RECALL: Final = _numbered("S", 2, 11, 12, 15)
-_HONEST: Final = _numbered("B", *range(1, 11))
+_HONEST: Final = (*_numbered("B", *range(1, 11)), "B6-new")
 COMPARED: Final = _numbered("S", 2, 3, 7, 16)
 BASELINES: Final = ("half_space_trees", "rate_limit", "shared_value")
 
@@ -291,7 +291,7 @@ TARGETS: Final = (
         _at_most(0, lambda trial: [trial["honest"]["acted_on"]], _whole),
     ),
     Target("no alarm", _HONEST, "no alert above info", _at_most(0, _above_info, _whole)),
-    Target("verdict", ("B6",), "reseller_pool", _always(_is_resold)),
+    Target("verdict", ("B6", "B6-new"), "reseller_pool", _always(_is_resold)),
     Target("quiet: alerts", ("quiet",), "at most one campaign alert in ten days", _quiet_alerts),
     Target("quiet: acted on", ("quiet",), "at most 1 account in 100,000 acted on, over ten days", _quiet_acted_on),
     *(

@@ -21,6 +21,7 @@ from stream_guard.simulate.population import Group, organisation, populate
 from stream_guard.simulate.prompts import CHAT, CODE, MATHS, SUPPORT, AppTemplate, Edited, FixedList, PromptBook
 
 if TYPE_CHECKING:
+    from stream_guard.simulate.attacks.campaign import Campaign
     from stream_guard.simulate.cohort import Cohort
     from stream_guard.simulate.model import Floats, Ints, Rng
     from stream_guard.simulate.world import World
@@ -144,17 +145,29 @@ def support_product(world: World, share: float = 1.0) -> None:
 
 def reseller(world: World, share: float = 1.0) -> None:
     """B6: an honest reseller: a pool behind a relay, with many unrelated customers."""
+    _resell(world, share, _RESELLER)
+
+
+def new_reseller(world: World) -> None:
+    """B6-new: the same, but all accounts are days old and on many cards. What an evasive pool looks like, too."""
+    terms = replace(_RESELLER, label="B6-new-reseller", cards=20, sign_up_window_days=15.0, accounts_per_burst=25.0)
+    _resell(world, 1.0, terms)
+
+
+_RESELLER = replace(
+    S11,
+    label="B6-reseller",
+    accounts=400,
+    cards=4,
+    client="relay",
+    mails=(("corporate", 0.7), ("freemail", 0.3)),
+    sign_up_window_days=300.0,
+    accounts_per_burst=20.0,
+)
+
+
+def _resell(world: World, share: float, terms: Campaign) -> None:
     rng = world.rng("B6")
-    terms = replace(
-        S11,
-        label="B6-reseller",
-        accounts=400,
-        cards=4,
-        client="relay",
-        mails=(("corporate", 0.7), ("freemail", 0.3)),
-        sign_up_window_days=300.0,
-        accounts_per_burst=20.0,
-    )
     count = world.scaled(round(terms.accounts * share), 30)
     members = enlist(world, rng, terms, burst_times(rng, terms, world.start, count))
     work = plain_work(world, rng, terms, count, (world.start, world.end))
@@ -164,7 +177,7 @@ def reseller(world: World, share: float = 1.0) -> None:
     kept = (rng.random(len(distinct))[inverse] < 0.3) | ((hour >= 8) & (hour < 24))
     block = resold_block(world, rng, terms, members, work)
     world.blocks.append(block.take(kept))
-    world.add_benign("B6-reseller", members.account)
+    world.add_benign(terms.label, members.account)
 
 
 def launch_day(world: World) -> None:

@@ -86,6 +86,7 @@ _LIST: Final = (
     Scenario("B4", "evaluation harness: one template over 20 service accounts", 3, _OURS, benign.harness),
     Scenario("B5", "customer-support product: one system prompt", 3, _OURS, benign.support_product),
     Scenario("B6", "an honest reseller with many unrelated customers", 3, _OURS, benign.reseller),
+    Scenario("B6-new", "an honest reseller who has just begun", 3, _OURS, benign.new_reseller),
     Scenario("B7", "launch day: everyone tries the new model", 3, _OURS, benign.launch_day),
     Scenario("B8", "cron batches at the full hour", 3, _OURS, benign.cron),
     Scenario("B9", "a mobile carrier's shared addresses", 3, _OURS, benign.carrier),

@@ -9,7 +9,6 @@ import pytest
 
 from stream_guard.clusters.groups import form_groups
 from stream_guard.clusters.population import Population
-from stream_guard.clusters.signals.binding import card_rings
 from stream_guard.clusters.signals.lockstep import flat_day
 from stream_guard.clusters.view import GroupView
 from stream_guard.records import Kind
@@ -40,41 +39,6 @@ def view_of(rows: Rows, kind: Kind = Kind.CLIENT, value: int = CLIENT) -> GroupV
     chosen = groups.fingerprint == np.uint64((kind << 32) | value)
     assert chosen.sum() == 1
     return GroupView(rows, groups.subset(chosen), Population.of(rows), START, {})
-
-
-class TestCardRings:
-    def test_new_members_who_share_several_cards_count(self) -> None:
-        rows = one_client()
-        rows["values"][:24, Kind.PAYMENT] = np.arange(24) // 4 + 1
-        assert card_rings(view_of(rows)) == pytest.approx([24 / 60])
-
-    def test_one_card_or_two_may_be_one_customers(self) -> None:
-        rows = one_client()
-        rows["values"][:40, Kind.PAYMENT] = np.arange(40) // 20 + 1
-        assert card_rings(view_of(rows)) == [0.0]
-
-    def test_couples_do_not_count(self) -> None:
-        rows = one_client()
-        rows["values"][:, Kind.PAYMENT] = np.arange(60) // 2 + 1
-        assert card_rings(view_of(rows)) == [0.0]
-
-    def test_old_accounts_and_unknown_sign_ups_do_not_count(self) -> None:
-        rows = one_client()
-        rows["values"][:24, Kind.PAYMENT] = np.arange(24) // 4 + 1
-        rows["created_at"][:12] = START - 90 * DAY
-        rows["created_at"][12:24] = np.nan
-        assert card_rings(view_of(rows)) == [0.0]
-
-    def test_teams_of_one_declared_organisation_do_not_count(self) -> None:
-        rows = one_client()
-        rows["values"][:24, Kind.PAYMENT] = np.arange(24) // 4 + 1
-        rows["values"][:, Kind.ORG] = 77
-        assert card_rings(view_of(rows)) == pytest.approx([0.0])
-
-    def test_a_group_formed_by_a_card_is_not_asked(self) -> None:
-        rows = one_client()
-        rows["values"][:24, Kind.PAYMENT] = 5
-        assert np.isnan(card_rings(view_of(rows, Kind.PAYMENT, 5))).all()
 
 
 class TestFlatDay:

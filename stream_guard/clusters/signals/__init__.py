@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream_guard.clusters.signals.binding import BILLING_REUSE, BINDING, CARD_RINGS
+from stream_guard.clusters.signals.binding import BILLING_REUSE, BINDING
 from stream_guard.clusters.signals.content import CAPABILITY_FOCUS, SAME_ITEMS, SHARED_TEMPLATE
 from stream_guard.clusters.signals.growth import ALIKE_GROUPS, GROWTH, MODEL_PIVOT, RARITY
 from stream_guard.clusters.signals.lockstep import EVEN_COUNTS, FLAT_DAY, REGULAR_GAPS
@@ -17,7 +17,6 @@ SIGNALS = (
     REGULAR_GAPS,
     BINDING,
     BILLING_REUSE,
-    CARD_RINGS,
     YOUNG_ACCOUNTS,
     SIGN_UP_BURST,
     DISPOSABLE_MAIL,

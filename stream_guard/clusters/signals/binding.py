@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.clusters.signal import Signal
-from stream_guard.clusters.signals.registration import YOUNG_SECONDS
 from stream_guard.records import Kind
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ FAMILIES: dict[str, tuple[Kind, ...]] = {
     "content": (Kind.SYSTEM_PROMPT, Kind.TEMPLATE),
     "registration": (Kind.COHORT, Kind.EMAIL_CLASS),
 }
-_RING_ACCOUNTS, _RINGS = 3, 3  # a couple shares a card, a family or a small business has one or two
 _FULL_LIFT = 4.0  # nats: a value that everyone in the group and one account in 55 elsewhere shows
 
 
@@ -51,28 +49,8 @@ def billing_reuse(view: GroupView) -> Floats:
     """Share of members whose payment instrument another member uses, unless they are one organisation."""
     payment = view.top(Kind.PAYMENT)
     reused = 1.0 - payment.distinct / np.maximum(payment.known, 1)
-    return np.where(np.isnan(payment.share), np.nan, reused * (1.0 - _one_organisation(view)))
-
-
-def card_rings(view: GroupView) -> Floats:
-    """Share of members who signed up lately and pay with a card that at least two more such members use.
-
-    One card may be one customer: unless there are at least three such cards the share is 0. So it is where one
-    organisation is declared throughout. Says nothing about a group that a card formed.
-    """
-    young = view.now - view.column("created_at") < YOUNG_SECONDS  # an unknown sign-up is not young
-    _, group, count = view.counted(np.where(young, view.values(Kind.PAYMENT), 0))
-    ring = count >= _RING_ACCOUNTS
-    rings = np.bincount(group[ring], minlength=len(view))
-    members = np.bincount(group[ring], weights=count[ring], minlength=len(view))
-    share = np.where(rings >= _RINGS, members / view.groups.size, 0.0)
-    return np.where(view.kind == Kind.PAYMENT, np.nan, share * (1.0 - _one_organisation(view)))
-
-
-def _one_organisation(view: GroupView) -> Floats:
-    """Share of members who declare the group's commonest organisation."""
-    top = view.top(Kind.ORG)
-    return np.asarray(np.nan_to_num(top.share) * top.known / view.groups.size)
+    one_org = np.nan_to_num(view.top(Kind.ORG).share) * view.top(Kind.ORG).known / view.groups.size
+    return np.where(np.isnan(payment.share), np.nan, reused * (1.0 - one_org))
 
 
 BINDING = Signal(
@@ -94,15 +72,5 @@ BILLING_REUSE = Signal(
     benign=0.0,
     text="{observed:.0%} of the members pay with a card that other members use, at most {expected:.0%} elsewhere",
     measure=billing_reuse,
-    own_kinds=frozenset({Kind.PAYMENT}),
-)
-CARD_RINGS = Signal(
-    "card_rings",
-    honest=0.05,
-    attack=0.3,
-    gain=2.0,
-    text="{observed:.0%} of the members are new and share one of several cards with other new members, "
-    "at most {expected:.0%} elsewhere",
-    measure=card_rings,
     own_kinds=frozenset({Kind.PAYMENT}),
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-YOUNG_SECONDS = 30 * DAY_SECONDS
+_YOUNG_SECONDS = 30 * DAY_SECONDS
 _BURST_SECONDS = 4 * DAY_SECONDS
 _COHORTS = (Kind.COHORT, Kind.CLIENT_COHORT)
 
@@ -25,7 +25,7 @@ _COHORTS = (Kind.COHORT, Kind.CLIENT_COHORT)
 def young_accounts(view: GroupView) -> Floats:
     """Share of members that signed up in the last 30 days; unknown sign-ups stay out."""
     created = view.column("created_at")
-    return view.mean(np.where(np.isnan(created), np.nan, (view.now - created < YOUNG_SECONDS).astype(np.float64)))
+    return view.mean(np.where(np.isnan(created), np.nan, (view.now - created < _YOUNG_SECONDS).astype(np.float64)))
 
 
 def sign_up_burst(view: GroupView) -> Floats:
