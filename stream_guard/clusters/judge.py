@@ -127,8 +127,8 @@ class TenantJudge:
         total = self._alike(view, columns, terms, total)
         total = self._rarity(columns, terms, total)
         held = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
-        suspicious = total >= limits.suspect_log_odds - limits.suspect_hysteresis * held
-        suspicious &= ~explained_by_resale(columns, terms, view, suspicious)
+        excess = total - limits.suspect_log_odds + limits.suspect_hysteresis * held
+        suspicious = (excess >= 0.0) & ~explained_by_resale(columns, terms, view, excess)
         self._learn(view, groups, columns, terms, total, per_hour, crowd.suspect)
         self.suspected = frozenset(groups.fingerprint[suspicious].tolist())
 

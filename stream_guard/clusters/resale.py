@@ -31,6 +31,7 @@ _MIN_PRIVATE = 0.1  # with institutional mail almost throughout it is one instit
 _MAX_OWN_TEMPLATE = 0.08  # customers have templates of their own, not the same
 _MAX_DIFFERENCE = 0.6  # of what is asked from what everyone asks, at least
 _MAX_PURPOSE = 1.0  # log-odds
+_CLEARLY = 2.0  # log-odds beyond suspicion
 _PURPOSE = ("cot_elicitation", "foreign_thinking_signature", "edited_context", "flat_day")
 
 
@@ -52,17 +53,26 @@ def worth_a_report(size: NDArray[np.int64], total: Floats, prior_log_odds: float
 
 
 def explained_by_resale(
-    columns: Mapping[str, Floats], terms: Mapping[str, Floats], view: GroupView, suspicious: NDArray[np.bool_]
+    columns: Mapping[str, Floats], terms: Mapping[str, Floats], view: GroupView, excess: Floats
 ) -> NDArray[np.bool_]:
     """Which suspicious groups are no campaign, however closely bound: nothing that they ask speaks against resale.
 
     Cards, machines and sign-ups in common are what a reseller has to have. What a campaign adds is a purpose: it asks
-    something else than everyone asks, in a template, day and night, or for the model's reasoning. The prompts are
-    compared only where everything else is explained, which is seldom.
+    something else than everyone asks, in a template, day and night, or for the model's reasoning. A template or other
+    prompts may also be those of one large customer, so they count only against a pool that is clearly suspicious. The
+    prompts are compared only where everything else is explained, which is seldom.
+
+    Args:
+        columns: statistics of the groups.
+        terms: their contributions, log-odds.
+        view: the groups.
+        excess: by how much each group's log-odds pass what makes it suspicious; negative where it is not.
     """
     purpose = sum(np.maximum(terms[name], 0.0) for name in _PURPOSE)
     template = columns["shared_template"] > _MAX_OWN_TEMPLATE + 1.0 / view.groups.size  # one member's own is not shared
-    explained = np.asarray(suspicious & looks_resold(columns) & ~template & (purpose < _MAX_PURPOSE))
+    resold = (excess >= 0.0) & looks_resold(columns) & (purpose < _MAX_PURPOSE)
+    clearly = excess >= _CLEARLY
+    explained = np.asarray(resold & clearly & ~template)
     if explained.any():
         explained[explained] = ~(prompt_difference(view.subset(explained)) > _MAX_DIFFERENCE)
-    return explained
+    return explained | (resold & ~clearly)

@@ -15,7 +15,7 @@ from stream_guard.clusters.signals.content import prompt_difference
 from stream_guard.clusters.view import GroupView
 from stream_guard.policy import Policy
 from stream_guard.records import Kind, Suspicion
-from tests.support.events import CORPORATE, START, delta, honest_rows, pool_rows
+from tests.support.events import CORPORATE, DISPOSABLE, START, delta, honest_rows, pool_rows
 
 if TYPE_CHECKING:
     from tests.support.events import Rows
@@ -50,11 +50,13 @@ def view_of(rows: Rows, *cards: int) -> GroupView:
     return GroupView(rows, groups.subset(chosen), Population.of(rows), START, {})
 
 
-def explained(*, size: int = 40, moved: int = ALIKE, purpose: float = 0.0, **changed: float) -> bool:
+def explained(
+    *, size: int = 40, moved: int = ALIKE, purpose: float = 0.0, excess: float = 3.0, **changed: float
+) -> bool:
     columns = {name: np.array([value]) for name, value in (RESOLD | changed).items()}
     terms = {signal.name: np.zeros(1) for signal in SIGNALS} | {"flat_day": np.array([purpose])}
     view = view_of(people_and_pool(size, moved), CARD)
-    return bool(explained_by_resale(columns, terms, view, np.array([True]))[0])
+    return bool(explained_by_resale(columns, terms, view, np.array([excess]))[0])
 
 
 def test_a_pool_that_asks_what_everyone_asks_is_explained_by_resale() -> None:
@@ -71,6 +73,17 @@ def test_a_pool_that_asks_something_else_is_not() -> None:
 )
 def test_a_purpose_is_not_explained_by_resale(purpose: dict[str, Any]) -> None:
     assert not explained(**purpose)
+
+
+@pytest.mark.parametrize("customers", [{"shared_template": 0.15}, {"moved": OTHERS}])
+def test_what_one_large_customer_asks_counts_against_a_clearly_suspicious_pool(customers: dict[str, Any]) -> None:
+    assert explained(excess=1.0, **customers)
+    assert not explained(excess=1.0, purpose=1.5, **customers)
+    assert not explained(excess=3.0, **customers)
+
+
+def test_what_is_not_suspicious_needs_no_explanation() -> None:
+    assert not explained(excess=-0.1)
 
 
 def test_a_template_that_one_member_of_few_shows_is_not_shared() -> None:
@@ -102,13 +115,13 @@ def test_only_what_is_large_and_bound_beyond_chance_is_reported(total: float, si
 
 
 def judged(moved: int) -> list[Suspicion]:
-    """A pool on one card and one client, signed up within an hour, used evenly, a quarter with company mail."""
+    """A pool on one card and one client, signed up within an hour, used evenly; a quarter has company mail."""
     rows, keys = pool_rows(40, 101)
     usual, _ = honest_rows(40, 7)
     for name in ("capability", "templates", "template_share", "day_shape", "gap_var", "topic"):
         rows[name] = usual[name]
     rows["capability"] *= (rows["events"] / usual["events"])[:, None]
-    rows["values"][:, Kind.EMAIL_CLASS] = np.where(np.arange(40) % 4, 904, CORPORATE)
+    rows["values"][:, Kind.EMAIL_CLASS] = np.where(np.arange(40) % 4, DISPOSABLE, CORPORATE)
     rows["values"][:, [Kind.TLS, Kind.HEADER, Kind.CLIENT]] = 99
     rows["topic"] += np.int8(moved)
     stage = ClustersStage(0, 1, Policy())
