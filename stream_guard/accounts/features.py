@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.accounts.segments import Segments, ew_fold
-from stream_guard.accounts.templates import learn_templates
+from stream_guard.accounts.templates import learn_templates, show_newest
 from stream_guard.records import (
     ADDRESS_SLOTS,
     CAPABILITIES,
@@ -20,6 +20,7 @@ from stream_guard.records import (
     FLAGS,
     ITEM_SLOTS,
     KINDS,
+    READY_PROMPTS,
     TOPIC_BITS,
     EventBatch,
     Kind,
@@ -122,7 +123,10 @@ def learn_prompts(rows: NDArray[np.void], private: NDArray[np.void], of: NDArray
     shows = learn_templates(
         some["templates"], own["template_counts"], own["bloom"], own["bloom_keys"], segments.of, sketch["keys"]
     )
-    some["values"][:, Kind.TEMPLATE] = _held(sketch["keys"][segments.start + segments.length - 1], some["templates"])
+    newest = sketch["keys"][segments.start + segments.length - 1]
+    few = some["prompts"] + segments.length < READY_PROMPTS
+    show_newest(some["templates"], own["template_counts"], newest[:, 0], few)
+    some["values"][:, Kind.TEMPLATE] = _held(newest, some["templates"])
     seen = some["prompts"] > 0
     zero = np.zeros(len(touched))
     share, _ = ew_fold(

@@ -76,6 +76,24 @@ def learn_templates(  # noqa: PLR0913, PLR0917 - a kernel over columns; each col
     return np.asarray((keys[:, :, None] == templates[of][:, None, :]).any(axis=(1, 2), where=keys[:, :, None] != 0))
 
 
+def show_newest(
+    templates: NDArray[np.uint32], counts: NDArray[np.uint32], newest: NDArray[np.uint32], few: NDArray[np.bool_]
+) -> None:
+    """Let accounts that asked little, and in which nothing recurs yet, show the first key of their newest prompt.
+
+    So a template shows where thousands of accounts ask once each. The key stands in the first slot and is not counted;
+    it makes room for the first one that recurs.
+
+    Args:
+        templates: (accounts, TEMPLATE_SLOTS) keys, changed in place; 0 = free.
+        counts: (accounts, TEMPLATE_SLOTS) how often each was seen.
+        newest: (accounts,) first key of the newest prompt; 0 = none.
+        few: (accounts,) which of them asked little; the others show no such key.
+    """
+    nothing = ~counts.any(axis=1)
+    templates[nothing, 0] = np.where(few, newest, np.uint32(0))[nothing]
+
+
 def _insert(
     templates: NDArray[np.uint32],
     counts: NDArray[np.uint32],

@@ -74,6 +74,8 @@ DAY_BINS = 8
 
 TEMPLATE_SLOTS = 8
 
+READY_PROMPTS = 4  # an account that asked fewer may show a key that has not recurred, and has no template share
+
 ADDRESS_SLOTS = 4
 
 ITEM_SLOTS = 4

@@ -182,8 +182,25 @@ class TestPrompts:
         frame = "please translate the following sentence into formal german and keep names as they are"
         once, _ = run([record("a", START, "1", prompt=f"{frame}: cats sleep")])
         twice, _ = run([record("a", START + number, str(number), prompt=f"{frame}: {number}") for number in range(2)])
-        assert not row_of(once, "a")["templates"].any()
-        assert row_of(twice, "a")["templates"].any()
+        assert (row_of(once, "a")["templates"] != 0).sum() == 1
+        assert (row_of(twice, "a")["templates"] != 0).sum() > 1
+        assert row_of(once, "a")["template_share"] == 0.0
+
+    def test_accounts_that_asked_once_each_in_one_template_share_a_key(self) -> None:
+        frame = "please translate the following sentence into formal german and keep names as they are"
+        stage, _ = run([record(account, START, account, prompt=f"{frame}: {account}") for account in "abcdefgh"])
+        keys = [row_of(stage, account)["templates"][0] for account in "abcdefgh"]
+        assert keys.count(max(keys, key=keys.count)) >= 5
+
+    def test_a_key_that_has_not_recurred_follows_the_newest_prompt_and_goes_after_a_few(self) -> None:
+        rng = np.random.default_rng(1)
+        asked = [record("a", START + 90.0 * number, str(number), prompt=words(rng, 9)) for number in range(4)]
+        shown = []
+        for count in (1, 2, 4):
+            stage, _ = run(asked[:count])
+            shown.append(row_of(stage, "a")["templates"].tolist())
+        assert [sum(key != 0 for key in keys) for keys in shown] == [1, 1, 0]
+        assert shown[0] != shown[1]
 
     def test_two_accounts_with_one_template_share_a_key(self) -> None:
         frame = "please translate the following sentence into formal german and keep names as they are"

@@ -12,7 +12,7 @@ import numpy as np
 
 from stream_guard.clusters.population import capability_mix
 from stream_guard.clusters.signal import Signal
-from stream_guard.records import Kind
+from stream_guard.records import READY_PROMPTS, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def _same_items(view: GroupView) -> Floats:
     if len(common):
         asked_too = common[np.minimum(np.searchsorted(common, asked), len(common) - 1)] == asked
     used = (items != 0).sum(axis=1)
-    return view.mean(np.where(used >= 3, asked_too.sum(axis=1) / np.maximum(used, 1), np.nan))
+    return view.mean(np.where(used > 0, asked_too.sum(axis=1) / np.maximum(used, 1), np.nan))
 
 
 def own_items(view: GroupView) -> Floats:
@@ -55,8 +55,9 @@ def shared_template(view: GroupView) -> Floats:
     """Share of members that show the group's own template, times how often they show it, less the same items."""
     top = view.top(Kind.TEMPLATE)
     shows = (view.column("templates") == view.spread(top.value)[:, None]).any(axis=1) & (view.spread(top.value) != 0)
-    ready = view.column("prompts") >= 4
-    share = view.mean(np.where(ready, shows * view.column("template_share").astype(np.float64), np.nan))
+    prompts = view.column("prompts")
+    often = np.where(prompts >= READY_PROMPTS, view.column("template_share").astype(np.float64), 1.0)
+    share = view.mean(np.where(prompts > 0, shows * often, np.nan))
     return share * (1.0 - np.nan_to_num(same_items(view)))
 
 
