@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 REPORT: Final = "evaluation.json"
 PAGE: Final = "evaluation.html"
-_EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50", "B6-new")
+_EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50", "B2-viral", "B6-new")
 
 
 @click.command(name="evaluate")
@@ -233,9 +233,18 @@ def _show(report: Json) -> None:
 
 
 @contextmanager
-def _progress(trials: Sequence[Trial]) -> Iterator[Shares | None]:
+def _progress(trials: Sequence[Trial]) -> Iterator[Shares]:
+    """Bars on a terminal, a line for each trial that ends elsewhere."""
     if not sys.stderr.isatty():
-        yield None
+        ended: set[int] = set()
+
+        def tell(shares: Sequence[float]) -> None:
+            for number, share in enumerate(shares):
+                if share == 1.0 and number not in ended:
+                    ended.add(number)
+                    click.echo(f"{len(ended)} of {len(trials)} trials: {_title(trials[number])}", err=True)
+
+        yield tell
         return
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks = [bar.add_task(_title(trial), total=1.0, visible=False) for trial in trials]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def _show_list(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  # click's signature
     if wanted and not context.resilient_parsing:
         for scenario in SCENARIOS.values():
-            click.echo(f"{scenario.scenario_id:<8}{scenario.title}")
+            click.echo(f"{scenario.scenario_id:<10}{scenario.title}")
         context.exit()
 
 

@@ -75,6 +75,27 @@ def course(world: World) -> None:
     world.add_benign("B2-course", cohort.account)
 
 
+def viral_tutorial(world: World) -> None:
+    """B2-viral: a tutorial goes viral: new accounts from everywhere try its template a few times, each with its own."""
+    rng = world.rng("B2-viral")
+    count = world.scaled(800, 60)
+    first = warm_up_end(world) + 8 * HOUR if world.options.days >= 1.5 else world.start + 2 * HOUR
+    own = world.book.add(AppTemplate(int(rng.integers(1 << 62)), world.book.sources[PromptBook.standard(CHAT, 0)]))
+    shares = np.array([country.share for country in COUNTRIES])
+    cohorts = []
+    for country, number in zip(COUNTRIES, rng.multinomial(count, shares / shares.sum()).tolist(), strict=True):
+        if number:
+            created = np.sort(first + rng.integers(0, max(HOUR, min(DAY, world.end - first)), size=number))
+            group = Group("home", country.code, own=own, rate=_rates(rng, 3.0, 0.8, number), created=created)
+            cohorts.append(replace(populate(world, rng, group, number), starts=created))
+    cohort = stack(cohorts)
+    block = honest_block(world, cohort, rng)
+    tried = rng.random(len(block)) < 0.8
+    block = block.replace(source=np.where(tried, own, block.source), language=np.where(tried, 0, block.language))
+    world.blocks.append(block)
+    world.add_benign("B2-viral-tutorial", cohort.account)
+
+
 def hackathon(world: World) -> None:
     """B3: a weekend, one hall, credit for everybody, new accounts at full use at once."""
     rng = world.rng("B3")
