@@ -74,8 +74,10 @@ class Campaigns(_Section):
     """How telling, in nats, common fingerprints must be to join groups without common members."""
     min_members: Annotated[int, Field(ge=3)] = 8
     """A campaign with fewer does not fire."""
+    join_probability: Share = 0.9
+    """From which membership an account joins, where its behaviour can be compared with that of honest ones."""
     member_probability: Share = 0.5
-    """From which membership an account is a member."""
+    """Below which membership a member is let go; from which an account joins that cannot be compared."""
     fire_log_odds: float = 1.0
     """From which sum a campaign fires."""
     fire_evaluations: Annotated[int, Field(ge=1)] = 2

@@ -90,13 +90,15 @@ class Ledger:
     def admit(self, crowd: Crowd, now: float, policy: Campaigns) -> None:
         """Take the newest rows of the accounts in, attach those that belong, and let go of those that left."""
         keep = policy.member_probability
+        compared = crowd.terms.get("behaviour", np.zeros(len(crowd.keys))) != 0.0
+        joins = np.where(compared, max(policy.join_probability, keep), keep).tolist()
         terms = {name: np.round(term, 2).tolist() for name, term in crowd.terms.items()}
         kinds = crowd.kinds or [0] * len(crowd.keys)
         news = zip(crowd.keys, crowd.probability.tolist(), kinds, _newest(crowd.rows), strict=True)
         for index, (key, probability, kind, row) in enumerate(news):
             member = self.members.get(key)
             if member is None:
-                if probability < keep:
+                if probability < joins[index]:
                     continue
                 member = self.members[key] = self._join(row, now)
             member.membership = round(probability, 4)
@@ -105,7 +107,7 @@ class Ledger:
             member.plan = crowd.plans.get(row.plan, member.plan)
             if probability < keep and member.left_at is None:
                 member.left_at = now
-            elif probability >= keep and row.status not in _GONE:
+            elif probability >= joins[index] and row.status not in _GONE:
                 member.left_at = None
             self._count(member, row, now)
         for member in self.members.values():
