@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 REPORT: Final = "evaluation.json"
 PAGE: Final = "evaluation.html"
-_EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50", "B2-viral", "B6-new")
+_EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50", "B2-viral", "B2-app", "B6-new")
 
 
 @click.command(name="evaluate")

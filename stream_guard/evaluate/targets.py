@@ -248,7 +248,7 @@ def _numbered(letter: str, *numbers: int) -> tuple[str, ...]:
 
 _CAMPAIGNS: Final = _numbered("S", *range(2, 16))
 _SOFT_RECALL: Final = _numbered("S", 2, 11, 12, 15)
-_HONEST: Final = (*_numbered("B", *range(1, 11)), "B2-viral", "B6-new")
+_HONEST: Final = (*_numbered("B", *range(1, 11)), "B2-viral", "B2-app", "B6-new")
 COMPARED: Final = _numbered("S", 2, 3, 7, 16)
 BASELINES: Final = ("half_space_trees", "rate_limit", "shared_value")
 

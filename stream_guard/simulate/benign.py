@@ -12,7 +12,7 @@ from stream_guard.simulate.attacks.mixtures import resold_block
 from stream_guard.simulate.attacks.pivots import adopt, release, release_time
 from stream_guard.simulate.attacks.plain import plain_work, warm_up_end
 from stream_guard.simulate.attacks.table import S11
-from stream_guard.simulate.clients import PHONE_APP_B, PYTHON_SDK, VERSIONS
+from stream_guard.simulate.clients import PHONE_APP_B, PYTHON_SDK, VERSIONS, Client, fingerprint
 from stream_guard.simulate.cohort import stack
 from stream_guard.simulate.honest import honest_block
 from stream_guard.simulate.model import DAY, HOUR
@@ -77,7 +77,22 @@ def course(world: World) -> None:
 
 def viral_tutorial(world: World) -> None:
     """B2-viral: a tutorial goes viral: new accounts from everywhere try its template a few times, each with its own."""
-    rng = world.rng("B2-viral")
+    _go_viral(world, world.rng("B2-viral"), "B2-viral-tutorial", Group("home", "US"), share=0.8)
+
+
+def viral_app(world: World) -> None:
+    """B2-app: an app goes viral whose users bring their own keys: one client, system prompt, template and purpose."""
+    rng = world.rng("B2-app")
+    tls, header, agent = (fingerprint(prefix, int(rng.integers(1 << 62))) for prefix in ("t13d1516h2_", "h_", "app/"))
+    group = Group("home", "US", client=world.add_client(Client(tls, header, agent)),
+                  system=world.add_system_prompt(int(rng.integers(1 << 62))))  # fmt: skip
+    _go_viral(world, rng, "B2-app", group, share=1.0, capability=3)
+
+
+def _go_viral(  # noqa: PLR0913  # private; what its two callers differ in
+    world: World, rng: Rng, label: str, shape: Group, *, share: float, capability: int | None = None
+) -> None:
+    """New accounts of one shape ask a share of what they ask in one template."""
     count = world.scaled(800, 60)
     first = warm_up_end(world) + 8 * HOUR if world.options.days >= 1.5 else world.start + 2 * HOUR
     own = world.book.add(AppTemplate(int(rng.integers(1 << 62)), world.book.sources[PromptBook.standard(CHAT, 0)]))
@@ -86,14 +101,17 @@ def viral_tutorial(world: World) -> None:
     for country, number in zip(COUNTRIES, rng.multinomial(count, shares / shares.sum()).tolist(), strict=True):
         if number:
             created = np.sort(first + rng.integers(0, max(HOUR, min(DAY, world.end - first)), size=number))
-            group = Group("home", country.code, own=own, rate=_rates(rng, 3.0, 0.8, number), created=created)
+            rate = _rates(rng, 3.0, 0.8, number)
+            group = replace(shape, country=country.code, own=own, rate=rate, created=created)
             cohorts.append(replace(populate(world, rng, group, number), starts=created))
     cohort = stack(cohorts)
     block = honest_block(world, cohort, rng)
-    tried = rng.random(len(block)) < 0.8
-    block = block.replace(source=np.where(tried, own, block.source), language=np.where(tried, 0, block.language))
-    world.blocks.append(block)
-    world.add_benign("B2-viral-tutorial", cohort.account)
+    tried = rng.random(len(block)) < share
+    asked = {"source": own, "language": 0} | ({} if capability is None else {"capability": capability})
+    world.blocks.append(
+        block.replace(**{name: np.where(tried, value, getattr(block, name)) for name, value in asked.items()})
+    )
+    world.add_benign(label, cohort.account)
 
 
 def hackathon(world: World) -> None:

@@ -83,6 +83,7 @@ _LIST: Final = (
     Scenario("B1", "3,000 staff behind one NAT", 3, _OURS, benign.staff_behind_nat),
     Scenario("B2", "a course: 400 new .edu accounts, the same exercises", 3, _OURS, benign.course),
     Scenario("B2-viral", "a tutorial goes viral: new accounts, one template", 3, _OURS, benign.viral_tutorial),
+    Scenario("B2-app", "an app goes viral whose users bring their own keys", 3, _OURS, benign.viral_app),
     Scenario("B3", "a hackathon weekend", 7, _OURS, benign.hackathon),
     Scenario("B4", "evaluation harness: one template over 20 service accounts", 3, _OURS, benign.harness),
     Scenario("B5", "customer-support product: one system prompt", 3, _OURS, benign.support_product),
