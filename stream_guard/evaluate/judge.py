@@ -35,7 +35,7 @@ class Story:
         scope: what it is about: an account or a campaign.
         severity: the worst so far.
         verdict: the last.
-        honest: the members at its last transition that belong to no attack.
+        honest: the most members at one transition that belong to no attack.
         attacks: labels of the attacks that it was about at some time.
         groups: labels of the honest groups that it was about at some time.
     """
@@ -95,7 +95,7 @@ class Judge:
         story.verdict = alert.verdict
         if alert.status is AlertStatus.RESOLVED:
             return
-        story.honest = len(members - self._truth.hostile)
+        story.honest = max(story.honest, len(members - self._truth.hostile))
         if alert.verdict is Verdict.EXTRACTION_CAMPAIGN and alert.campaign_id is not None:
             self.alerted_campaigns.add(alert.campaign_id)
         story.groups |= {label for label, group in self._truth.groups.items() if same_group(members, group)}

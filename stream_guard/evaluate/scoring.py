@@ -35,7 +35,7 @@ def score(truth: Truth, judge: Judge, campaigns: Sequence[Campaign], accounts: i
     """
     honest = accounts - len(truth.hostile & {account for attack in truth.attacks for account in attack.seen})
     acted = judge.acted_on - truth.hostile
-    elsewhere = [story for story in judge.stories.values() if not story.attacks]
+    elsewhere = [story for story in judge.stories.values() if story.honest and not story.attacks]
     critical = sum(story.severity is Severity.CRITICAL for story in elsewhere)
     return {
         "accounts": accounts,

@@ -66,6 +66,19 @@ def test_a_missed_attack_leaks_everything_and_a_false_alert_counts() -> None:
     assert found["honest"]["critical_per_day"] == 0.5
 
 
+def test_an_alert_about_hostile_accounts_alone_is_no_false_alert_and_finds_no_campaign() -> None:
+    truth = made_truth()
+    judge = Judge(truth)
+    alerts = [
+        made_alert(account, campaign_id=None, scope=Scope.ACCOUNT, verdict=Verdict.SINGLE_ACCOUNT)
+        for account in (HOSTILE[0], "s1")
+    ]
+    judge.observe(Outputs(0, alerts, [], []))
+    found = score(truth, judge, [], 105)
+    assert found["honest"]["alerts"] == 1
+    assert not found["attacks"][0]["detected"]
+
+
 def test_merges_are_followed_and_splits_are_counted() -> None:
     truth = made_truth()
     judge = Judge(truth)
