@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from stream_guard.errors import StreamGuardError
@@ -89,6 +91,15 @@ def _days(trial: Trial) -> float:
 def _set_board(board: Any) -> None:  # noqa: ANN401  # a shared array; its type has no public name
     global _board  # noqa: PLW0603  # a pool hands shared memory to its processes only at their start
     _board = board
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Whoever ends an evaluation from outside ends its processes, too: they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _one(number: int, trial: Trial, policy: Policy) -> tuple[Json, float]:

@@ -16,6 +16,7 @@ import pytest
 
 from stream_guard.cli import demo as command
 from stream_guard.cli.demo_traffic import make_traffic
+from tests.support.processes import running_in
 from tests.support.tutorial import INSTALLED, PAGE, walk
 
 if TYPE_CHECKING:
@@ -41,18 +42,6 @@ def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def running_in(directory: Path) -> list[str]:
-    """Processes whose working directory is below `directory`."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").readlink().is_relative_to(directory):
-                found.append((process / "cmdline").read_text(encoding="utf-8", errors="replace"))
-        except OSError:  # gone, or not ours
-            continue
-    return found
 
 
 def section(text: str, heading: str) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +24,8 @@ from stream_guard.policy import Policy
 from stream_guard.records import Component, DecisionStatus, Outputs, Scope, Verdict
 from stream_guard.replay import run
 from stream_guard.simulate import simulate
+from tests.support.cluster import ROOT
+from tests.support.processes import running_in
 from tests.support.trials import HOSTILE, START, made_alert, made_campaign, made_decision, made_truth
 
 if TYPE_CHECKING:
@@ -183,6 +189,21 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
         assert cli.main([*arguments, "--jobs", jobs, "--out", str(tmp_path / jobs)]) == 0
     one, two = ((tmp_path / jobs / "evaluation.json").read_bytes() for jobs in "12")
     assert one == two
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_no_process_outlives_an_evaluation_that_is_killed(tmp_path: Path) -> None:
+    def wait_for(least: int, most: int) -> None:
+        deadline = time.monotonic() + 60.0
+        while not least <= len(running_in(tmp_path)) <= most:
+            assert time.monotonic() < deadline, running_in(tmp_path)
+            time.sleep(0.05)
+
+    command = [sys.executable, "-m", "stream_guard.cli", "evaluate", "quiet", "--seeds", "2", "--jobs", "2"]
+    with subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}) as evaluation:
+        wait_for(4, 5)  # itself, two that work, and one that tracks what they share
+        evaluation.kill()
+    wait_for(0, 0)
 
 
 def test_shuffling_the_truth_changes_nothing_that_the_detector_says() -> None:
