@@ -86,7 +86,7 @@ def viral_app(world: World) -> None:
     tls, header, agent = (fingerprint(prefix, int(rng.integers(1 << 62))) for prefix in ("t13d1516h2_", "h_", "app/"))
     group = Group("home", "US", client=world.add_client(Client(tls, header, agent)),
                   system=world.add_system_prompt(int(rng.integers(1 << 62))))  # fmt: skip
-    _go_viral(world, rng, "B2-app", group, share=1.0, capability=3)
+    _go_viral(world, rng, "B2-app-users", group, share=1.0, capability=3)
 
 
 def _go_viral(  # noqa: PLR0913  # private; what its two callers differ in

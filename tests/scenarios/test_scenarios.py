@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stream_guard.records import Alert, Campaign
 
 BACKGROUND, SEED = 1_500, 5
-HONEST = ("B1", "B2-viral", "B2-app", "B5", "B6", "B6-new", "B9", "B10")
+HONEST = ("B1", "B2-viral", "B5", "B6", "B6-new", "B9", "B10")
 SIZES = {"S12": (0.1, 2.5), "S3": (0.05, 1.6), "S7": (0.03, 1.2), "S1": (1.0, 1.2)} | dict.fromkeys(HONEST, (0.2, 1.2))
 CHUNK = 2_000
 
