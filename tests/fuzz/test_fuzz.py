@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from tests.fuzz.__main__ import fuzz
 from tests.fuzz.targets import TARGETS, seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECONDS = 1
 
@@ -17,10 +23,18 @@ def test_every_seed_passes(name: str) -> None:
         TARGETS[name](data)
 
 
-@pytest.mark.parametrize("name", sorted(TARGETS))
-def test_no_input_crashes(name: str) -> None:
+@pytest.fixture(scope="module")
+def fuzzed() -> Iterator[dict[str, Future[dict[str, Any]]]]:
+    """Every target in a process of its own, two at a time."""
     pytest.importorskip("atheris", reason="Atheris has no wheel for this platform")
-    found = fuzz(name, SECONDS, seed=1)
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(fuzz, name, SECONDS, seed=1) for name in sorted(TARGETS)}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_no_input_crashes(name: str, fuzzed: dict[str, Future[dict[str, Any]]]) -> None:
+    found = fuzzed[name].result()
     assert found["crashes"] == 0
     assert found["executions"] > 100
 
