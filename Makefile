@@ -7,7 +7,7 @@ DEMO_STAMP := $(VENV)/.installed-demo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo tutorial time-tutorial test check lint format types layers services generate docs e2e bench bench-gateway chaos fuzz audit sbom image-check lock clean
+.PHONY: help demo tutorial time-tutorial test check lint format types layers services generate docs e2e soak bench bench-gateway chaos fuzz audit sbom image-check lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -72,6 +72,9 @@ services: $(STAMP) ## Install the servers and tools that the tests start
 
 e2e: services ## The whole story on real parts, to build/e2e.json and build/screenshots; about two minutes
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e
+
+soak: services ## The tests that `make test` leaves out because they are slow: faults against real servers
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m soak $(PYTEST_FLAGS)
 
 bench: services ## Rates, memory, latency, recovery and models, about 15 minutes and 4 GB; EVENTS=250000 BENCH_FLAGS=--quick
 	$(BIN)/python -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(BENCH_FLAGS)

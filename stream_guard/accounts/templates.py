@@ -1,7 +1,8 @@
 """Which prompt keys recur in an account: a small heavy-hitter table behind a Bloom filter.
 
 A key that is seen once goes into the filter; seen again it earns a place in the table, replacing the least counted.
-So a template, a prefix or an injected suffix shows after two prompts, and unrelated prompts leave no trace.
+So a template, a prefix or an injected suffix shows after two prompts, and unrelated prompts leave no trace but for the
+first few, of which the newest shows.
 After Metwally et al., "Efficient computation of frequent and top-k elements in data streams", 2005, with a filter
 in front. Cost: O(keys log keys) a batch.
 """

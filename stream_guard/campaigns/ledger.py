@@ -90,7 +90,7 @@ class Ledger:
     def admit(self, crowd: Crowd, now: float, policy: Campaigns) -> None:
         """Take the newest rows of the accounts in, attach those that belong, and let go of those that left."""
         keep = policy.member_probability
-        compared = crowd.terms.get("behaviour", np.zeros(len(crowd.keys))) != 0.0
+        compared = crowd.terms.get("behaviour", np.zeros(len(crowd.keys))) != 0.0  # 0: too little to compare
         joins = np.where(compared, max(policy.join_probability, keep), keep).tolist()
         terms = {name: np.round(term, 2).tolist() for name, term in crowd.terms.items()}
         kinds = crowd.kinds or [0] * len(crowd.keys)

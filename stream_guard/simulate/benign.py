@@ -15,7 +15,7 @@ from stream_guard.simulate.attacks.table import S11
 from stream_guard.simulate.clients import PHONE_APP_B, PYTHON_SDK, VERSIONS, Client, fingerprint
 from stream_guard.simulate.cohort import stack
 from stream_guard.simulate.honest import honest_block
-from stream_guard.simulate.model import DAY, HOUR
+from stream_guard.simulate.model import CAPABILITIES, DAY, HOUR
 from stream_guard.simulate.places import COUNTRIES
 from stream_guard.simulate.population import Group, organisation, populate
 from stream_guard.simulate.prompts import CHAT, CODE, MATHS, SUPPORT, AppTemplate, Edited, FixedList, PromptBook
@@ -86,7 +86,7 @@ def viral_app(world: World) -> None:
     tls, header, agent = (fingerprint(prefix, int(rng.integers(1 << 62))) for prefix in ("t13d1516h2_", "h_", "app/"))
     group = Group("home", "US", client=world.add_client(Client(tls, header, agent)),
                   system=world.add_system_prompt(int(rng.integers(1 << 62))))  # fmt: skip
-    _go_viral(world, rng, "B2-app-users", group, share=1.0, capability=3)
+    _go_viral(world, rng, "B2-app-users", group, share=1.0, capability=CAPABILITIES.index("reasoning"))
 
 
 def _go_viral(  # noqa: PLR0913  # private; what its two callers differ in

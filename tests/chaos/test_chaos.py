@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from tests.chaos.__main__ import summary
@@ -13,6 +16,7 @@ from tests.chaos.compare import Result, difference
 from tests.chaos.page import BEGIN, END, write
 from tests.chaos.run import ALL_KINDS, Plan, Report, dealt
 from tests.chaos.traffic import STREAM_FAULTS, disturbed, simulated
+from tests.support.cluster import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,3 +80,17 @@ def test_the_page_is_written_from_results_again_and_again(tmp_path: Path) -> Non
     assert text.endswith("after\n")
     assert text.count("| run-1 | 7 | 20,640 | 2 |") == text.count("| `redis_kill` | 1 |") == 1
     assert "stale" not in text
+
+
+@pytest.mark.integration
+@pytest.mark.soak
+def test_a_few_faults_change_nothing(tmp_path: Path) -> None:
+    """`make chaos` is the long one."""
+    command = [sys.executable, "-m", "tests.chaos", "--quick", "--faults", "6", "--events", "25000", "--seed", "5"]
+    command += ["--out", str(tmp_path / "chaos.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=480, check=False)
+    assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-2_000:]
+    found = msgspec.json.decode((tmp_path / "chaos.json").read_bytes())
+    assert found["faults"] == 6
+    assert found["mismatches"] == found["alerts_lost"] == found["alerts_doubled"] == 0
+    assert found["events"] > 15_000

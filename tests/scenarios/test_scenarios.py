@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 BACKGROUND, SEED = 1_500, 5
 HONEST = ("B1", "B2-viral", "B5", "B6", "B6-new", "B9", "B10")
-SIZES = {"S12": (0.1, 2.5), "S3": (0.05, 1.6), "S7": (0.03, 1.2), "S1": (1.0, 1.2)} | dict.fromkeys(HONEST, (0.2, 1.2))
+SIZES = {"S11": (0.1, 2.5), "S12": (0.1, 2.5), "S3": (0.05, 1.6), "S7": (0.03, 1.2), "S1": (1.0, 1.2)} | dict.fromkeys(
+    HONEST, (0.2, 1.2)
+)
 CHUNK = 2_000
 
 
@@ -117,6 +119,12 @@ def test_two_laboratories_in_one_pool_are_two_components(played: Callable[[str],
     assert languages[0] == {"en": 1.0}
     assert languages[1] == pytest.approx({"zh": 0.7, "en": 0.3}, abs=0.1)
     assert len(languages) == 2
+
+
+def test_one_laboratory_with_several_templates_is_one_component(played: Callable[[str], Played]) -> None:
+    (campaign,) = found(played("S11").campaigns)
+    (hand,) = campaign.components
+    assert len(hand.templates) > 1
 
 
 @pytest.mark.parametrize("scenario", HONEST)

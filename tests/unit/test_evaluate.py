@@ -183,12 +183,17 @@ def test_a_run_writes_the_same_report_twice(tmp_path: Path, capsys: pytest.Captu
     assert "demo-thin" in capsys.readouterr().out
 
 
-def test_processes_give_what_one_gives(tmp_path: Path) -> None:
+def test_processes_give_what_one_gives_and_a_pipe_hears_which_trial_has_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["evaluate", "quiet", "--seeds", "2", "--days", "0.1", "--background-accounts", "100"]
     for jobs in "12":
         assert cli.main([*arguments, "--jobs", jobs, "--out", str(tmp_path / jobs)]) == 0
     one, two = ((tmp_path / jobs / "evaluation.json").read_bytes() for jobs in "12")
     assert one == two
+    told = [line.split(": ") for line in capsys.readouterr().err.splitlines()]
+    assert [counted for counted, _ in told] == 2 * ["1 of 2 trials", "2 of 2 trials"]
+    assert sorted(trial for _, trial in told) == ["quiet seed 0", "quiet seed 0", "quiet seed 1", "quiet seed 1"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
