@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 BACKGROUND, SEED = 1_500, 5
 HONEST = ("B1", "B2-viral", "B5", "B6", "B6-new", "B9", "B10")
-SIZES = {"S11": (0.1, 2.5), "S12": (0.1, 2.5), "S3": (0.05, 1.6), "S7": (0.03, 1.2), "S1": (1.0, 1.2)} | dict.fromkeys(
-    HONEST, (0.2, 1.2)
-)
+HOSTILE = {"S11": (0.1, 2.5), "S12": (0.1, 2.5), "S3": (0.05, 1.6), "S7": (0.03, 1.2), "S1": (1.0, 1.2)}
+SIZES = HOSTILE | dict.fromkeys(HONEST, (0.2, 1.2))  # scale and days
 CHUNK = 2_000
 
 
