@@ -12,7 +12,7 @@ import numpy as np
 
 from stream_guard.clusters.groups import owner_of
 from stream_guard.clusters.signal import Signal
-from stream_guard.records import DAY_BINS, Evidence, Flag, Kind, Suspicion
+from stream_guard.records import DAY_BINS, Evidence, Flag, Kind, Suspicion, take_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,17 +137,20 @@ class AccountJudge:
         classes: Mapping[str, NDArray[np.uint32]] | None = None,
     ) -> list[Suspicion]:
         """Suspicions about single accounts of this partition; `rows` are the tenant's active rows."""
-        columns = account_columns(rows, now, classes or {})
-        mine = (rows["evidence_events"] >= self._policy.min_events) & (
-            owner_of(rows["account"], partitions) == partition
+        hour = rows["rate_1h"] * np.exp(-(now - rows["last_ts"]) / 3_600.0)
+        above = _among_peers(np.log1p(hour), np.ascontiguousarray(rows["values"][:, Kind.PLAN]))
+        mine = np.flatnonzero(
+            (rows["evidence_events"] >= self._policy.min_events) & (owner_of(rows["account"], partitions) == partition)
         )
+        rows = take_rows(rows, mine)
+        columns = {"rate_among_peers": above[mine], **_account_columns(rows, hour[mine], now, classes or {})}
         total = np.full(len(rows), self._policy.prior_log_odds)
         terms: dict[str, Floats] = {}
         for signal in ACCOUNT_SIGNALS:
             terms[signal.name] = signal.score_many(columns[signal.name])
             total = total + terms[signal.name]
         found = []
-        for index in np.flatnonzero(mine & (total >= self._policy.fire_log_odds)).tolist():
+        for index in np.flatnonzero(total >= self._policy.fire_log_odds).tolist():
             evidence = [Evidence("prior", self._policy.prior_log_odds, 0.0, 0.0, "before any evidence: abuse is rare")]
             for signal in ACCOUNT_SIGNALS:
                 term = float(terms[signal.name][index])
@@ -163,7 +166,7 @@ class AccountJudge:
                     log_odds=float(sum(term.contribution for term in evidence)),
                     evidence=tuple(evidence),
                     rows=rows[index : index + 1],
-                    keys=keys_of(np.array([index])),
+                    keys=keys_of(mine[index : index + 1]),
                     anchors=(),
                     names={},
                 )
@@ -171,11 +174,11 @@ class AccountJudge:
         return found
 
 
-def account_columns(rows: NDArray[np.void], now: float, classes: Mapping[str, NDArray[np.uint32]]) -> dict[str, Floats]:
-    """The statistics behind `ACCOUNT_SIGNALS`, one value a row; NaN where unknown."""
-    idle = now - rows["last_ts"]
-    hour = rows["rate_1h"] * np.exp(-idle / 3_600.0)
-    day = rows["rate_1d"] * np.exp(-idle / _DAY)
+def _account_columns(
+    rows: NDArray[np.void], hour: Floats, now: float, classes: Mapping[str, NDArray[np.uint32]]
+) -> dict[str, Floats]:
+    """The statistics behind `ACCOUNT_SIGNALS` that need nobody else, one value a row; NaN where unknown."""
+    day = rows["rate_1d"] * np.exp(-(now - rows["last_ts"]) / _DAY)
     events = np.maximum(rows["evidence_events"].astype(np.float64), 1.0)
     shape = rows["day_shape"] / np.maximum(rows["day_shape"].sum(axis=1, keepdims=True), 1e-9)
     entropy = -(shape * np.log(np.maximum(shape, 1e-12))).sum(axis=1) / np.log(DAY_BINS)
@@ -187,7 +190,6 @@ def account_columns(rows: NDArray[np.void], now: float, classes: Mapping[str, ND
         | (rows["values"][:, Kind.ORG] != 0)
     )
     return {
-        "rate_among_peers": _among_peers(np.log1p(hour), rows["values"][:, Kind.PLAN]),
         "over_quota": np.where(rows["quota"] > 0, np.maximum(day, hour) / np.maximum(rows["quota"], 1e-9), np.nan),
         "age_days": (now - rows["created_at"]) / _DAY,
         "own_past": rows["own_score"].astype(np.float64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Shares = Callable[[Sequence[float]], object]
 
 _POLL_SECONDS = 0.5
+_GC_THRESHOLDS = (50_000, 20, 100)  # a trial keeps millions of objects and makes few cycles: look for them less often
 _board: Any = None  # of a worker process
 
 
@@ -91,6 +93,8 @@ def _days(trial: Trial) -> float:
 def _set_board(board: Any) -> None:  # noqa: ANN401  # a shared array; its type has no public name
     global _board  # noqa: PLW0603  # a pool hands shared memory to its processes only at their start
     _board = board
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     Thread(target=_end_with_parent, daemon=True).start()
 
 
