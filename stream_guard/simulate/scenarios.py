@@ -77,6 +77,13 @@ _LIST: Final = (
     Scenario("S13", "scout, then exploit: 12,000 attempts, 200,000 of one", 3, _SEPTEMBER, pivots.add_scout),
     Scenario("S14", "thinking replay: 2 % foreign thinking signatures", 3, _SEPTEMBER, _plain(table.S14)),
     Scenario(
+        "S14-apart",
+        "thinking replay, each account with addresses, card, client and sign-up of its own",
+        3,
+        _OURS,
+        _plain(ladder.evading(ladder.EVASIONS[:4], table.S14)),
+    ),
+    Scenario(
         "S15", "stolen keys: 10 % of the members are old honest accounts", 3, _SEPTEMBER, mixtures.add_stolen_keys
     ),
     Scenario("S16", "evasive: jitter, own address and card, a paraphrase each", 4, _OURS, _plain(table.S16)),

@@ -90,16 +90,16 @@ def rungs() -> Iterator[tuple[str, str, tuple[Evasion, ...]]]:
         yield f"L1-{number}", f"ladder, up to {EVASIONS[number - 1].name}", EVASIONS[:number]
 
 
-def evading(evasions: tuple[Evasion, ...]) -> Campaign:
-    """Apply evasions to the base.
+def evading(evasions: tuple[Evasion, ...], campaign: Campaign = BASE) -> Campaign:
+    """Apply evasions to a campaign.
 
     Args:
         evasions: in their order; a later one wins.
+        campaign: before them.
 
     Returns:
         The campaign; shares of honest sessions are not part of it.
     """
-    campaign = BASE
     for evasion in evasions:
         campaign = replace(campaign, **evasion.changes, rate_per_day=campaign.rate_per_day * evasion.pace)
         if evasion.jitter is not None:
