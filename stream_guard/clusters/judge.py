@@ -134,7 +134,9 @@ class TenantJudge:
 
         strongest = np.argsort(-total, kind="stable")
         chosen = self._covering(groups, strongest[suspicious[strongest]], len(rows))
-        resold = looks_resold(columns) & worth_a_report(groups.size, total, limits.prior_log_odds) & ~suspicious
+        resold = (
+            looks_resold(columns, groups.size) & worth_a_report(groups.size, total, limits.prior_log_odds) & ~suspicious
+        )
         bystanding = self._covering(groups, strongest[resold[strongest]], len(rows))
         shown = np.union1d(chosen, bystanding)
         anchors = _anchors(view, shown)

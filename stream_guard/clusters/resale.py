@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.clusters.signals.content import prompt_difference
+from stream_guard.records import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,15 +36,20 @@ _CLEARLY = 2.0  # log-odds beyond suspicion
 _PURPOSE = ("cot_elicitation", "foreign_thinking_signature", "edited_context", "flat_day")
 
 
-def looks_resold(columns: Mapping[str, Floats]) -> NDArray[np.bool_]:
-    """Which groups have the shape of a resold pool; a statistic that is not ready says no."""
+def looks_resold(columns: Mapping[str, Floats], size: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which groups have the shape of a resold pool; a statistic that is not ready says no.
+
+    What few members ask for differs from everyone's mix by chance alone: by (classes - 1) / (2 * members) nats in the
+    mean if each member asks for one thing (Miller 1955).
+    """
+    by_chance = (CAPABILITIES - 1) / (2.0 * size)
     return np.asarray(
         (columns["billing_reuse"] >= _MIN_BILLING_REUSE)
         & (columns["binding"] >= _MIN_BINDING)
         & (columns["one_organisation"] >= _MIN_OTHER_ORGANISATIONS)
         & (columns["institution"] >= _MIN_PRIVATE)
         & (columns["shared_template"] <= _MAX_SHARED_TEMPLATE)
-        & (columns["capability_focus"] <= _MAX_FOCUS)
+        & (columns["capability_focus"] <= _MAX_FOCUS + by_chance)
     )
 
 
@@ -70,7 +76,7 @@ def explained_by_resale(
     """
     purpose = sum(np.maximum(terms[name], 0.0) for name in _PURPOSE)
     template = columns["shared_template"] > _MAX_OWN_TEMPLATE + 1.0 / view.groups.size  # one member's own is not shared
-    resold = (excess >= 0.0) & looks_resold(columns) & (purpose < _MAX_PURPOSE)
+    resold = (excess >= 0.0) & looks_resold(columns, view.groups.size) & (purpose < _MAX_PURPOSE)
     clearly = excess >= _CLEARLY
     explained = np.asarray(resold & clearly & ~template)
     if explained.any():

@@ -110,8 +110,14 @@ def test_hardly_any_group_of_people_differs_from_people() -> None:
 
 @pytest.mark.parametrize(("total", "size", "reported"), [(-3.0, 20, True), (-3.0, 19, False), (-9.0, 600, False)])
 def test_only_what_is_large_and_bound_beyond_chance_is_reported(total: float, size: int, *, reported: bool) -> None:
-    assert looks_resold({name: np.array([value]) for name, value in RESOLD.items()}).all()
+    assert looks_resold({name: np.array([value]) for name, value in RESOLD.items()}, np.array([40])).all()
     assert bool(worth_a_report(np.array([size]), np.array([total]), PRIOR)[0]) is reported
+
+
+def test_few_members_differ_from_everyone_by_chance() -> None:
+    narrow = {name: np.array([value]) for name, value in {**RESOLD, "capability_focus": 0.8}.items()}
+    assert looks_resold(narrow, np.array([9])).all()
+    assert not looks_resold(narrow, np.array([40])).any()
 
 
 def judged(moved: int) -> list[Suspicion]:
