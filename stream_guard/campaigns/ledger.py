@@ -106,6 +106,9 @@ class Ledger:
             member.kinds = kind
             member.plan = crowd.plans.get(row.plan, member.plan)
             if probability < keep and member.left_at is None:
+                if not self.fired:
+                    del self.members[key]  # of a candidate nobody has heard: it was a guess
+                    continue
                 member.left_at = now
             elif probability >= joins[index] and row.status not in _GONE:
                 member.left_at = None
@@ -119,8 +122,13 @@ class Ledger:
         self.per_hour = round(sum(decayed.tolist()), 3)
 
     def absorb(self, other: Ledger) -> None:
-        """Take over the members and fingerprints of a campaign that turned out to be this one."""
-        for key, member in other.members.items():
+        """Take over the members and fingerprints of a campaign that turned out to be this one.
+
+        Where only one of the two has fired, the other was a guess: its accounts are judged again with everyone else.
+        """
+        if other.fired and not self.fired:
+            self.members = {}
+        for key, member in other.members.items() if other.fired or not self.fired else ():
             mine = self.members.get(key)
             if mine is None or member.joined_at < mine.joined_at:
                 self.members[key] = replace(member)  # from here on the two go their own ways
