@@ -128,10 +128,11 @@ class Ledger:
         """
         if other.fired and not self.fired:
             self.members = {}
-        for key, member in other.members.items() if other.fired or not self.fired else ():
-            mine = self.members.get(key)
-            if mine is None or member.joined_at < mine.joined_at:
-                self.members[key] = replace(member)  # from here on the two go their own ways
+        if other.fired or not self.fired:
+            for key, member in other.members.items():
+                mine = self.members.get(key)
+                if mine is None or member.joined_at < mine.joined_at:
+                    self.members[key] = replace(member)  # from here on the two go their own ways
         for cluster, seen in other.clusters.items():
             self.clusters[cluster] = max(seen, self.clusters.get(cluster, seen))
         self.asked.absorb(other.asked)

@@ -92,7 +92,7 @@ def form_groups(rows: NDArray[np.void], min_members: int, partition: int, partit
         partition: the fingerprints with `mix(fingerprint) % partitions == partition` are ours.
         partitions: number of clusters partitions.
     """
-    everyone, of_kind = np.arange(len(rows)), rows["values"].T.copy()  # rows are wide: reading each once is faster
+    everyone, of_kind = np.arange(len(rows)), rows["values"].T.copy()
     columns = [(kind, everyone, of_kind[kind]) for kind in _SINGLE]
     columns += [(pair, everyone, _combine(of_kind[first], of_kind[second])) for pair, first, second in _PAIRS]
     columns += [(kind, np.repeat(everyone, rows[name].shape[1]), rows[name].ravel()) for kind, name in _SEVERAL]
@@ -107,7 +107,7 @@ def form_groups(rows: NDArray[np.void], min_members: int, partition: int, partit
     if partitions > 1:
         ours = np.flatnonzero(_remainder(mixed, partitions) == np.uint64(partition))
         fingerprint, member, mixed = fingerprint[ours], member[ours], mixed[ours]
-    # Most values that few accounts show go here, unsorted: about one value a bucket, in no more than fit the cache.
+    # Most values that few accounts show go here, unsorted; more buckets than values only cost memory and time.
     bits = min(max(len(mixed).bit_length(), 8), 20)
     bucket = (mixed >> np.uint64(31 - bits)).astype(np.int64)
     keep = np.flatnonzero(np.bincount(bucket, minlength=1 << bits)[bucket] >= min_members)
