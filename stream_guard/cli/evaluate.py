@@ -25,7 +25,7 @@ from stream_guard.evaluate.targets import COMPARED, MISSED
 from stream_guard.evaluate.trial import Shards, Trial
 from stream_guard.policy import load_policy
 from stream_guard.replay import policy_hash
-from stream_guard.simulate import LADDER, SCENARIOS
+from stream_guard.simulate import APART, LADDER, SCENARIOS
 from stream_guard.simulate.engine import find_scenario
 from stream_guard.simulate.traces import FAMILIES, SPLITS
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 REPORT: Final = "evaluation.json"
 PAGE: Final = "evaluation.html"
 _EXTRA: Final = ("quiet", "demo", "S11-5", "S11-10", "S11-50", "B2-viral", "B2-app", "B6-new")
-_APART: Final = "S14-apart"  # shows what one theme is for, and promises nothing
 
 
 @click.command(name="evaluate")
@@ -47,7 +46,7 @@ _APART: Final = "S14-apart"  # shows what one theme is for, and promises nothing
     "--all",
     "everything",
     is_flag=True,
-    help=f"Every scenario but the ladder and {_APART}, with {', '.join(_EXTRA)} too.",
+    help=f"Every scenario but the ladder, {', '.join(APART)}; with {', '.join(_EXTRA)} too.",
 )
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Trials of each scenario.")
 @click.option("--first-seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the first.")
@@ -213,7 +212,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option
 
 def _names(scenarios: Sequence[str], *, everything: bool) -> list[str]:
     chosen = dict.fromkeys(find_scenario(name).scenario_id for name in scenarios)
-    known = [name for name in SCENARIOS if name not in {*LADDER, _APART} and (everything or name not in _EXTRA)]
+    known = [name for name in SCENARIOS if name not in {*LADDER, *APART} and (everything or name not in _EXTRA)]
     return list(chosen) or known
 
 

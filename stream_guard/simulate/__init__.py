@@ -5,6 +5,6 @@ Knows nothing about the detector and shares nothing with it.
 
 from stream_guard.simulate.engine import simulate
 from stream_guard.simulate.model import Traffic
-from stream_guard.simulate.scenarios import LADDER, SCENARIOS, Scenario
+from stream_guard.simulate.scenarios import APART, LADDER, SCENARIOS, Scenario
 
-__all__ = ["LADDER", "SCENARIOS", "Scenario", "Traffic", "simulate"]
+__all__ = ["APART", "LADDER", "SCENARIOS", "Scenario", "Traffic", "simulate"]

@@ -15,7 +15,7 @@ from stream_guard.simulate.attacks.table import S11
 from stream_guard.simulate.clients import PHONE_APP_B, PYTHON_SDK, VERSIONS, Client, fingerprint
 from stream_guard.simulate.cohort import stack
 from stream_guard.simulate.honest import honest_block
-from stream_guard.simulate.model import CAPABILITIES, DAY, HOUR
+from stream_guard.simulate.model import CAPABILITIES, DAY, EPOCH, HOUR
 from stream_guard.simulate.places import COUNTRIES
 from stream_guard.simulate.population import Group, organisation, populate
 from stream_guard.simulate.prompts import CHAT, CODE, MATHS, SUPPORT, AppTemplate, Edited, FixedList, PromptBook
@@ -180,6 +180,22 @@ def support_product(world: World, share: float = 1.0) -> None:
             replace(populate(world, rng, group, count), language=np.full(count, language), english=np.zeros(count))
         )
     _finish(world, rng, "B5-support-product", stack(cohorts))
+
+
+def plugin(world: World) -> None:
+    """B5-plugin: a plug-in for shops, weeks old: each has a card, a key, mail and an organisation of its own."""
+    rng = world.rng("B5-plugin")
+    count = world.scaled(200, 60)
+    tls, header, agent = (fingerprint(prefix, int(rng.integers(1 << 62))) for prefix in ("t13d1516h2_", "h_", "shop/"))
+    shape = Group("service", "US", email_class="corporate", client=world.add_client(Client(tls, header, agent)),
+                  own=world.book.add_app(int(rng.integers(1 << 62)), SUPPORT), plan=("pay_as_you_go", 5000),
+                  system=world.add_system_prompt(int(rng.integers(1 << 62))))  # fmt: skip
+    rates, ages = _rates(rng, 30.0, 1.3, count), rng.integers(0, 20 * DAY, size=(count, 1))
+    shops = [
+        replace(shape, org_id=organisation(world, rng, "US").org_id, rate=rates[shop : shop + 1], created=EPOCH - age)
+        for shop, age in enumerate(ages)
+    ]
+    _finish(world, rng, "B5-plugin-shops", stack([populate(world, rng, shop, 1) for shop in shops]))
 
 
 def reseller(world: World, share: float = 1.0) -> None:

@@ -62,6 +62,14 @@ _LIST: Final = (
     Scenario("S1", "single greedy account: 2,000 requests an hour", 2, _OURS, _plain(table.S1)),
     Scenario("S2", "thin hydra: 5,380 accounts at 5.6 a day", 4, _SEPTEMBER, _plain(table.S2)),
     Scenario("S3", "letter hydra: 25,000 accounts at 25.6 a day, ~100 cards", 3, _LETTER, _plain(table.S3)),
+    Scenario(
+        "S3-orgs",
+        "letter hydra, each account an organisation with corporate mail and a card of its own",
+        3,
+        _OURS,
+        _plain(table.S3_ORGS),
+    ),
+    Scenario("S3-aged", "letter hydra, accounts up to two years old, six to a card", 3, _OURS, _plain(table.S3_AGED)),
     Scenario("S4", "fixed-prompt firehose: 3,500 accounts at 857 a day", 1.25, _SEPTEMBER, _plain(table.S4)),
     Scenario("S5", "small fast rotation: 273 accounts at 730 to 1,400 a day", 3, _SEPTEMBER, swaps.add_rotation),
     Scenario("S6", "template with variations: 300 accounts, 30,000 paraphrases", 3, _FEBRUARY, _plain(table.S6)),
@@ -94,6 +102,7 @@ _LIST: Final = (
     Scenario("B3", "a hackathon weekend", 7, _OURS, benign.hackathon),
     Scenario("B4", "evaluation harness: one template over 20 service accounts", 3, _OURS, benign.harness),
     Scenario("B5", "customer-support product: one system prompt", 3, _OURS, benign.support_product),
+    Scenario("B5-plugin", "a plug-in of 200 businesses that bring their own keys", 3, _OURS, benign.plugin),
     Scenario("B6", "an honest reseller with many unrelated customers", 3, _OURS, benign.reseller),
     Scenario("B6-new", "an honest reseller who has just begun", 3, _OURS, benign.new_reseller),
     Scenario("B7", "launch day: everyone tries the new model", 3, _OURS, benign.launch_day),
@@ -107,4 +116,6 @@ _LADDER: Final = tuple(
     Scenario(name, title, 3, _OURS, ladder.climb(evasions)) for name, title, evasions in ladder.rungs()
 )
 LADDER: Final = tuple(scenario.scenario_id for scenario in _LADDER)
+# Show what one thing is for, and nothing is promised about them.
+APART: Final = ("S3-orgs", "S3-aged", "S14-apart", "B5-plugin")
 SCENARIOS: Final = {scenario.scenario_id: scenario for scenario in (*_LIST, *_LADDER)}

@@ -25,6 +25,7 @@ class Campaign:
     ``accounts`` and ``cards`` are numbers at scale one (``cards`` 0: a card for each account). ``client`` is
     ``relay`` (one open-source relay in front of all accounts), ``cli`` (a relay which imitates the user agent of the
     product but not its TLS), ``sdk`` (a popular SDK as is) or ``varied`` (honest software at random).
+    ``own_organisations`` declares an organisation for each account.
     """
 
     label: str
@@ -53,6 +54,7 @@ class Campaign:
     wordings: int = 1
     floor: int = 24
     credit_program: str | None = None
+    own_organisations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def enlist(world: World, rng: Rng, campaign: Campaign, created: Ints, client: in
             email_class=str(mails[i]),
             access_path="api",
             payment_fp=card_ids[int(card[i])],
+            org_id=fingerprint("org_", int(rng.integers(1 << 62))) if campaign.own_organisations else None,
             credit_program=campaign.credit_program,
             api_key_id=fingerprint("key_", int(rng.integers(1 << 62))),
         )

@@ -206,6 +206,20 @@ S14: Final = replace(
     flags=(("foreign_thinking_signature", 0.02), ("edited_context", 0.01)),
 )
 S15: Final = replace(S3, label="stolen-keys", accounts=600, rate_per_day=50.0, published_days=30.0, cards=10, floor=40)
+# "an agent-coding start-up: > 20,000 organisations in 3 days" (table of reported campaigns); rates of the letter.
+S3_ORGS: Final = replace(
+    S3,
+    label="organisations",
+    accounts=20_000,
+    cards=0,
+    mails=(("corporate", 1.0),),
+    sign_up_window_days=3.0,
+    own_organisations=True,
+)
+# The letter's campaign at a twelfth, six accounts a card, bought in twos over two years; numbers of our own.
+S3_AGED: Final = replace(
+    S3, label="aged", accounts=2000, cards=333, client="cli", sign_up_window_days=600.0, accounts_per_burst=2.0
+)
 # Jitter of 30 %, a residential address and a card of its own per account, a paraphrase per request.
 S16: Final = Campaign(
     "evasive",
