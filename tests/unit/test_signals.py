@@ -10,6 +10,7 @@ import pytest
 from stream_guard.clusters.groups import form_groups
 from stream_guard.clusters.population import Population
 from stream_guard.clusters.signals.lockstep import flat_day
+from stream_guard.clusters.signals.organisation import INSTITUTION, institution
 from stream_guard.clusters.view import GroupView
 from stream_guard.records import Kind
 from tests.support.events import DAY, START, honest_rows
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 CLIENT = 4_711
 COUNTRY = 49
 HOUR = 3_600.0
+CORPORATE, EDU, FREE, HOME = 901, 902, 903, 904
+CLASSES = {"corporate": np.array([CORPORATE], np.uint32), "edu": np.array([EDU], np.uint32)}
 
 
 def one_client(members: int = 60) -> Rows:
@@ -38,7 +41,7 @@ def view_of(rows: Rows, kind: Kind = Kind.CLIENT, value: int = CLIENT) -> GroupV
     groups = form_groups(rows, 5, 0, 1)
     chosen = groups.fingerprint == np.uint64((kind << 32) | value)
     assert chosen.sum() == 1
-    return GroupView(rows, groups.subset(chosen), Population.of(rows), START, {})
+    return GroupView(rows, groups.subset(chosen), Population.of(rows), START, CLASSES)
 
 
 class TestFlatDay:
@@ -60,3 +63,33 @@ class TestFlatDay:
 
     def test_a_pool_whose_accounts_are_replaced_is_still_seen_to_work_round_the_clock(self) -> None:
         assert flat_day(view_of(self.group(58, 10.0, 8)))[0] == pytest.approx(1.0)
+
+
+class TestInstitution:
+    @staticmethod
+    def excuse(mail: int, cards: int = 60, organisations: int = 0) -> float:
+        """What is taken off for sixty members with one kind of mail, on so many cards and in so many organisations."""
+        rows = one_client()
+        rows["values"][:, Kind.EMAIL_CLASS] = mail
+        rows["values"][:, Kind.ASN_CLASS] = HOME
+        rows["values"][:, Kind.PAYMENT] = 10_000 + np.arange(60) % cards if cards else 0
+        rows["values"][:, Kind.ORG] = 20_000 + np.arange(60) % organisations if organisations else 0
+        return float(INSTITUTION.score_many(institution(view_of(rows)))[0])
+
+    def test_colleagues_are_excused(self) -> None:
+        assert self.excuse(CORPORATE, cards=1) < -2.3
+        assert self.excuse(CORPORATE, organisations=1) < -2.3
+        assert self.excuse(EDU) < -2.3
+
+    def test_a_corporate_domain_for_each_account_is_cheap(self) -> None:
+        assert -1.4 < self.excuse(CORPORATE) < -1.0
+        assert self.excuse(CORPORATE, organisations=60) == self.excuse(CORPORATE)
+
+    def test_between_the_two_it_is_between(self) -> None:
+        assert self.excuse(CORPORATE, cards=1) < self.excuse(CORPORATE, cards=30) < self.excuse(CORPORATE)
+
+    def test_who_does_not_pay_is_no_stranger(self) -> None:
+        assert self.excuse(CORPORATE, cards=0) < -2.3
+
+    def test_free_mail_excuses_nobody(self) -> None:
+        assert self.excuse(FREE) == 0.0

@@ -1,6 +1,7 @@
 """What speaks for an honest group: one declared organisation, institutional mail and addresses.
 
-Such terms only exonerate. They are the ones that an attacker must pay for: a corporate domain, one name for all.
+Such terms only exonerate. They are the ones that an attacker must pay for: a corporate domain, one name for all. A
+domain for each account is cheap, so corporate mail says less where no two members pay together or belong together.
 """
 
 from __future__ import annotations
@@ -20,11 +21,23 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+_STRANGERS_LOSE = 0.35  # of what corporate mail says, where every member has a card and an organisation of its own
+
+
 def institution(view: GroupView) -> Floats:
-    """Share of members with corporate or education mail, or behind a corporate or education network."""
-    mail = np.nan_to_num(view.class_share(Kind.EMAIL_CLASS, "corporate", "edu"))
+    """Share of members without corporate or education mail, nor behind a corporate or education network."""
+    edu = np.nan_to_num(view.class_share(Kind.EMAIL_CLASS, "edu"))
+    corporate = np.nan_to_num(view.class_share(Kind.EMAIL_CLASS, "corporate")) * (1.0 - _STRANGERS_LOSE * _apart(view))
     network = np.nan_to_num(view.class_share(Kind.ASN_CLASS, "corporate", "education"))
-    return np.asarray(1.0 - np.maximum(mail, network))
+    return np.asarray(1.0 - np.maximum(edu + corporate, network))
+
+
+def _apart(view: GroupView) -> Floats:
+    """How far members are strangers: 1 where nobody's card or organisation is another's, 0 where cards are unknown."""
+    card, org = view.top(Kind.PAYMENT), view.top(Kind.ORG)
+    own_card = np.where(np.isnan(card.share), 0.0, card.distinct / np.maximum(card.known, 1))
+    own_org = np.where(org.known > 0, org.distinct / np.maximum(org.known, 1), 1.0)
+    return np.asarray(own_card * own_org)
 
 
 def one_organisation(view: GroupView) -> Floats:
