@@ -14,7 +14,7 @@ from stream_guard.clusters.own_models import OwnModels
 from stream_guard.clusters.own_past import OwnPast
 from stream_guard.clusters.population import Population
 from stream_guard.clusters.resale import explained_by_resale, looks_resold, worth_a_report
-from stream_guard.clusters.siblings import alike_groups
+from stream_guard.clusters.siblings import AlikeGroups
 from stream_guard.clusters.signals import SIGNALS
 from stream_guard.clusters.signals.binding import FAMILIES
 from stream_guard.clusters.view import GroupView
@@ -79,6 +79,7 @@ class TenantJudge:
         self.forest = GroupForest()
         self.own_past = OwnPast()
         self.own_models = OwnModels()
+        self.alike = AlikeGroups(_TURNS)
         self.population: Population | None = None
         self.suspected: frozenset[int] = frozenset()
         self._tenant = tenant
@@ -234,7 +235,7 @@ class TenantJudge:
         A partition holds its share of them, so what it counts stands for as many as there are partitions.
         """
         signal = self._signal["alike_groups"]
-        columns["alike_groups"] = alike_groups(view, total) * self._partitions
+        columns["alike_groups"] = self.alike.count(view, total, self._turn) * self._partitions
         terms["alike_groups"] = signal.score_many(columns["alike_groups"])
         return np.asarray(total + terms["alike_groups"])
 

@@ -128,6 +128,7 @@ class ClustersStage:
                         "forest": models.forest.dump(),
                         "own_past": models.own_past.dump(),
                         "own_models": models.own_models.dump(),
+                        "alike": models.alike.dump(),
                         "suspected": sorted(models.suspected),
                     }
                     for tenant, models in self._tenants.items()
@@ -160,6 +161,7 @@ class ClustersStage:
                 models.own_models.load(stored.own_models)
             except ValueError as error:
                 raise StateError("cluster models: not readable") from error
+            models.alike.load(stored.alike)
             models.suspected = frozenset(stored.suspected)
 
     def dump_population(self, tenant: str) -> bytes:
@@ -192,6 +194,7 @@ class _StoredTenant(msgspec.Struct):
     own_past: dict[int, tuple[float, float, int]]
     suspected: list[int]
     own_models: StoredModels = msgspec.field(default_factory=StoredModels)
+    alike: list[tuple[int, int, int, int]] = []
 
 
 class _StoredModels(msgspec.Struct):
