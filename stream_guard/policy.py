@@ -97,6 +97,10 @@ class Accounts(_Section):
     """Before any evidence."""
     fire_log_odds: float = 1.0
     """From which sum an account alone is suspicious."""
+    fire_evaluations: Annotated[int, Field(ge=1)] = 3
+    """For how many evaluations in a row it must stay there to be reported."""
+    fire_at_once_log_odds: float = 4.0
+    """From which sum it need not stay."""
     min_events: Annotated[int, Field(ge=1)] = 200
     """Accounts with fewer queries are not judged alone."""
 

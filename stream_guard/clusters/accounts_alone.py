@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _DAY = 86_400.0
 _MIN_PEERS = 50
+_GAP_TURNS = 6  # evaluations without suspicion after which an account that was reported has to convince again
 
 ACCOUNT_SIGNALS = (
     Signal(
@@ -121,10 +122,15 @@ ACCOUNT_SIGNALS = (
 
 
 class AccountJudge:
-    """Judges every account that is active enough; O(active accounts) an evaluation."""
+    """Judges every account that is active enough; O(active accounts) an evaluation.
+
+    What is known about one account is little, and an hour of eager work looks like abuse. So an account is reported
+    when it was suspicious in `fire_evaluations` evaluations in a row, or overwhelmingly so in one.
+    """
 
     def __init__(self, policy: Accounts) -> None:
         self._policy = policy
+        self._streaks: dict[int, tuple[int, int]] = {}  # evaluation in which it was suspicious last; how many in a row
 
     def judge(  # noqa: PLR0913, PLR0917 - what one partition knows about one tenant, each part independent
         self,
@@ -132,11 +138,15 @@ class AccountJudge:
         rows: NDArray[np.void],
         keys_of: Callable[[NDArray[np.int64]], list[str]],
         now: float,
+        turn: int,
         partition: int,
         partitions: int,
         classes: Mapping[str, NDArray[np.uint32]] | None = None,
     ) -> list[Suspicion]:
-        """Suspicions about single accounts of this partition; `rows` are the tenant's active rows."""
+        """Suspicions about single accounts of this partition; `rows` are the tenant's active rows.
+
+        `turn` is the number of the evaluation.
+        """
         hour = rows["rate_1h"] * np.exp(-(now - rows["last_ts"]) / 3_600.0)
         above = _among_peers(np.log1p(hour), np.ascontiguousarray(rows["values"][:, Kind.PLAN]))
         mine = np.flatnonzero(
@@ -150,13 +160,24 @@ class AccountJudge:
             terms[signal.name] = signal.score_many(columns[signal.name])
             total = total + terms[signal.name]
         found = []
+        self._streaks = {
+            account: (last, streak)
+            for account, (last, streak) in self._streaks.items()
+            if turn - last <= (_GAP_TURNS if streak >= self._policy.fire_evaluations else 1)
+        }
         for index in np.flatnonzero(total >= self._policy.fire_log_odds).tolist():
+            account = int(rows["account"][index])
+            streak = self._streaks.get(account, (turn, 0))[1] + 1
+            if total[index] >= self._policy.fire_at_once_log_odds:
+                streak = max(streak, self._policy.fire_evaluations)
+            self._streaks[account] = turn, streak
+            if streak < self._policy.fire_evaluations:
+                continue
             evidence = [Evidence("prior", self._policy.prior_log_odds, 0.0, 0.0, "before any evidence: abuse is rare")]
             for signal in ACCOUNT_SIGNALS:
                 term = float(terms[signal.name][index])
                 if term:
                     evidence.append(signal.explain(term, float(columns[signal.name][index])))
-            account = int(rows["account"][index])
             found.append(
                 Suspicion(
                     cluster=f"{tenant}/account/{account:016x}",
@@ -172,6 +193,14 @@ class AccountJudge:
                 )
             )
         return found
+
+    def dump(self) -> dict[int, tuple[int, int]]:
+        """Accounts under suspicion, as plain data."""
+        return dict(self._streaks)
+
+    def load(self, streaks: Mapping[int, tuple[int, int]]) -> None:
+        """Put back what `dump` gave."""
+        self._streaks = dict(streaks)
 
 
 def _account_columns(

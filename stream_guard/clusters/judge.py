@@ -86,7 +86,7 @@ class TenantJudge:
         self._partition = partition
         self._partitions = partitions
         self._policy = policy
-        self._alone = AccountJudge(policy.accounts)
+        self.alone = AccountJudge(policy.accounts)
         self._turn = 0
 
     def judge(
@@ -115,8 +115,8 @@ class TenantJudge:
             self.own_past.forget(alive)
             self.own_models.forget(alive)
         groups = self._due(groups, rows["last_ts"] >= since)
-        found = self._alone.judge(
-            self._tenant, rows, crowd.keys_of, now, self._partition, self._partitions, crowd.classes
+        found = self.alone.judge(
+            self._tenant, rows, crowd.keys_of, now, turn, self._partition, self._partitions, crowd.classes
         )
         alone = [suspicion.value for suspicion in found]
         lonely = np.flatnonzero(np.isin(rows["account"] & np.uint64(0xFFFFFFFF), alone))

@@ -129,6 +129,7 @@ class ClustersStage:
                         "own_past": models.own_past.dump(),
                         "own_models": models.own_models.dump(),
                         "alike": models.alike.dump(),
+                        "alone": models.alone.dump(),
                         "suspected": sorted(models.suspected),
                     }
                     for tenant, models in self._tenants.items()
@@ -162,6 +163,7 @@ class ClustersStage:
             except ValueError as error:
                 raise StateError("cluster models: not readable") from error
             models.alike.load(stored.alike)
+            models.alone.load(stored.alone)
             models.suspected = frozenset(stored.suspected)
 
     def dump_population(self, tenant: str) -> bytes:
@@ -195,6 +197,7 @@ class _StoredTenant(msgspec.Struct):
     suspected: list[int]
     own_models: StoredModels = msgspec.field(default_factory=StoredModels)
     alike: list[tuple[int, int, int, int]] = []
+    alone: dict[int, tuple[int, int]] = {}
 
 
 class _StoredModels(msgspec.Struct):
