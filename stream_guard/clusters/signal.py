@@ -1,7 +1,7 @@
 """A signal: one statistic of a group, turned into log-odds, as a River estimator.
 
 The ramp between what honest groups show and what campaigns show comes from the literature and the published reports;
-where it starts follows the traffic: the tenth of honest groups that look worst today is presumed honest, so a value
+where it starts follows the traffic: the twentieth of honest groups that look worst today is presumed honest, so a value
 that is common here today says nothing here today. What is learned about honest groups is a decayed histogram over
 fixed limits, so that no single outlier moves it.
 """

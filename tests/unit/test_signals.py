@@ -9,7 +9,7 @@ import pytest
 
 from stream_guard.clusters.groups import form_groups
 from stream_guard.clusters.population import Population
-from stream_guard.clusters.signals.lockstep import flat_day
+from stream_guard.clusters.signals.lockstep import ONE_HAND, even_counts, flat_day, one_hand
 from stream_guard.clusters.signals.organisation import INSTITUTION, institution
 from stream_guard.clusters.view import GroupView
 from stream_guard.records import Kind
@@ -93,3 +93,32 @@ class TestInstitution:
 
     def test_free_mail_excuses_nobody(self) -> None:
         assert self.excuse(FREE) == 0.0
+
+
+class TestOneHand:
+    @staticmethod
+    def group(cards: int, *, even: bool = True, company: bool = False) -> GroupView:
+        """Sixty accounts on so many cards, used alike or as people are."""
+        rows = one_client()
+        rows["values"][:, Kind.PAYMENT] = 10_000 + np.arange(60) % cards
+        rows["values"][:, Kind.ORG] = 20_000 if company else 0
+        rows["last_ts"] = START
+        rows["rate_1d"] = 20.0 if even else np.random.default_rng(1).lognormal(3.0, 1.2, 60)
+        return view_of(rows)
+
+    @classmethod
+    def score(cls, cards: int, **shape: bool) -> float:
+        return float(ONE_HAND.score_many(one_hand(cls.group(cards, **shape)))[0])
+
+    def test_shared_cards_and_even_use_are_one_hand(self) -> None:
+        assert self.score(10) > 0.5
+
+    def test_users_of_a_scheduled_tool_pay_for_themselves(self) -> None:
+        assert even_counts(self.group(60))[0] < ONE_HAND.honest
+        assert self.score(60) == 0.0
+
+    def test_families_on_one_card_differ(self) -> None:
+        assert self.score(10, even=False) == 0.0
+
+    def test_a_company_may_pay_and_drive(self) -> None:
+        assert self.score(1, company=True) == 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stream_guard.clusters.signals.binding import BILLING_REUSE, BINDING
 from stream_guard.clusters.signals.content import CAPABILITY_FOCUS, SAME_ITEMS, SHARED_TEMPLATE
 from stream_guard.clusters.signals.growth import ALIKE_GROUPS, GROWTH, MODEL_PIVOT, RARITY
-from stream_guard.clusters.signals.lockstep import EVEN_COUNTS, FLAT_DAY, REGULAR_GAPS
+from stream_guard.clusters.signals.lockstep import EVEN_COUNTS, FLAT_DAY, ONE_HAND, REGULAR_GAPS
 from stream_guard.clusters.signals.network import DATACENTRE_EXITS, LANGUAGE_MISMATCH
 from stream_guard.clusters.signals.organisation import INSTITUTION, ONE_ORGANISATION
 from stream_guard.clusters.signals.reasoning import COT_ELICITATION, EDITED_CONTEXT, FOREIGN_THINKING
@@ -13,6 +13,7 @@ from stream_guard.clusters.signals.registration import DISPOSABLE_MAIL, QUOTA_US
 
 SIGNALS = (
     EVEN_COUNTS,
+    ONE_HAND,
     FLAT_DAY,
     REGULAR_GAPS,
     BINDING,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.clusters.signal import Signal
+from stream_guard.clusters.signals.binding import billing_reuse
 from stream_guard.records import DAY_BINS, Kind
 
 if TYPE_CHECKING:
@@ -23,11 +24,17 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MIN_COUNT = 2.0  # mean queries a member: below, Poisson noise hides everything
+_PAID_TOGETHER = 0.5
 _FULL_DAY_SECONDS = 20 * 3_600.0
 _HONEST_FLATNESS = 0.94
 
 
 def even_counts(view: GroupView) -> Floats:
+    """Evenness of the members' counts."""
+    return view.once("even_counts", _even_counts)
+
+
+def _even_counts(view: GroupView) -> Floats:
     """Squared coefficient of variation of members' recent counts beyond Poisson, with a margin for small groups.
 
     Counts above three times the mean are cut there: a few heavy honest users must not hide a pool.
@@ -41,6 +48,14 @@ def even_counts(view: GroupView) -> Floats:
     # A decayed count of a Poisson stream in balance has half the variance of a plain count of the same mean.
     excess = (variance - 0.5 * mean) / np.maximum(mean, 1e-9) ** 2
     return np.where(mean >= _MIN_COUNT, excess + 2.0 / np.sqrt(size), np.nan)
+
+
+def one_hand(view: GroupView) -> Floats:
+    """The same where most members pay with cards that others use: one hand pays and one hand drives.
+
+    Users of one scheduled tool can be as even, but they pay for themselves.
+    """
+    return np.where(billing_reuse(view) >= _PAID_TOGETHER, even_counts(view), np.nan)
 
 
 def flat_day(view: GroupView) -> Floats:
@@ -76,6 +91,15 @@ EVEN_COUNTS = Signal(
     text="members are used too evenly: squared variation of their counts {observed:.2f}, "
     "{expected:.2f} or more among people",
     measure=even_counts,
+)
+ONE_HAND = Signal(
+    "one_hand",
+    honest=0.4,
+    attack=0.15,
+    gain=1.5,
+    text="members that pay with each other's cards are used in lockstep, too: squared variation of their counts "
+    "{observed:.2f}, {expected:.2f} or more elsewhere",
+    measure=one_hand,
 )
 FLAT_DAY = Signal(
     "flat_day",
