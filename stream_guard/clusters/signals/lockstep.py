@@ -24,21 +24,20 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MIN_COUNT = 2.0  # mean queries a member: below, Poisson noise hides everything
-_PAID_TOGETHER = 0.5
+_PAID_TOGETHER = 0.5  # share of the members whose card is another's, too
 _FULL_DAY_SECONDS = 20 * 3_600.0
 _HONEST_FLATNESS = 0.94
 
 
 def even_counts(view: GroupView) -> Floats:
-    """Evenness of the members' counts."""
-    return view.once("even_counts", _even_counts)
-
-
-def _even_counts(view: GroupView) -> Floats:
     """Squared coefficient of variation of members' recent counts beyond Poisson, with a margin for small groups.
 
     Counts above three times the mean are cut there: a few heavy honest users must not hide a pool.
     """
+    return view.once("even_counts", _even_counts)
+
+
+def _even_counts(view: GroupView) -> Floats:
     count = view.per_day
     size = view.groups.size
     mean = view.total(count) / size
@@ -51,7 +50,7 @@ def _even_counts(view: GroupView) -> Floats:
 
 
 def one_hand(view: GroupView) -> Floats:
-    """The same where most members pay with cards that others use: one hand pays and one hand drives.
+    """`even_counts` where most members pay with cards that others use: one hand pays and one hand drives.
 
     Users of one scheduled tool can be as even, but they pay for themselves.
     """

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-_STRANGERS_LOSE = 0.35  # of what corporate mail says, where every member has a card and an organisation of its own
+# Of the share with corporate mail, where every member has a card and an organisation of its own: half of the excuse.
+_STRANGERS_LOSE = 0.35
 
 
 def institution(view: GroupView) -> Floats:
