@@ -42,6 +42,11 @@ class Top:
     known: NDArray[np.int64]
 
 
+def how_many(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many of each row's few flags are set; column by column, many times as fast as along the rows."""
+    return np.asarray(sum(flags.T, np.zeros(len(flags), np.int64)))
+
+
 class GroupView:
     """Groups, their members' rows and the population at time `now`. All results have one entry a group.
 
@@ -82,7 +87,7 @@ class GroupView:
     def column(self, name: str) -> NDArray[Any]:
         """One field of the members' rows, group after group."""
         if name not in self._columns:
-            self._columns[name] = np.ascontiguousarray(self.all_rows[name])[self._member]
+            self._columns[name] = np.ascontiguousarray(self.all_rows[name]).take(self._member, axis=0)
         return self._columns[name]
 
     def values(self, kind: Kind) -> NDArray[np.uint32]:
@@ -164,7 +169,7 @@ class GroupView:
         """Most common of the members' values, (members,) or (members, several); O(n log n)."""
         groups = len(self.groups)
         shown = values != 0
-        known = self.total(shown if shown.ndim == 1 else shown.any(axis=1)).astype(np.int64)
+        known = self.total(shown if shown.ndim == 1 else how_many(shown) > 0).astype(np.int64)
         pair, owner, count = self.counted(values)
         most, value = np.zeros(groups), np.zeros(groups, np.uint32)
         distinct = np.zeros(groups, np.int64)
@@ -180,12 +185,18 @@ class GroupView:
 
     def keyed(self, values: NDArray[np.uint32]) -> NDArray[np.uint64]:
         """Members' values, (members,) or (members, several), each below its group's number: group << 32 | value."""
-        group = self._of.astype(np.uint64) << _UPPER
-        return np.asarray((group if values.ndim == 1 else group[:, None]) | values)
+        return np.asarray((self._keys if values.ndim == 1 else self._keys[:, None]) | values)
+
+    @cached_property
+    def _keys(self) -> NDArray[np.uint64]:
+        """(members,) number of the group, in the upper 32 bits."""
+        return np.asarray(self._of.astype(np.uint64) << _UPPER)
 
     def counted(self, values: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
         """What members show as `keyed`, ascending, each once; its group; how often it is shown. 0 is no value."""
-        pair = self.keyed(values)[values != 0]
+        shown = np.flatnonzero(values != 0)
+        member = shown if values.ndim == 1 else shown // values.shape[1]
+        pair = self._keys[member] | values.ravel()[shown]
         pair.sort()  # vectorised, and faster than the stable sort though the groups already stand in order
         start = np.flatnonzero(np.concatenate(([len(pair) > 0], pair[1:] != pair[:-1])))
         count = np.diff(np.append(start, len(pair)))

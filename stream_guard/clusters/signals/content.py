@@ -12,6 +12,7 @@ import numpy as np
 
 from stream_guard.clusters.population import capability_mix
 from stream_guard.clusters.signal import Signal
+from stream_guard.clusters.view import how_many
 from stream_guard.records import READY_PROMPTS, Kind
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ def _same_items(view: GroupView) -> Floats:
     items = view.column("items")
     pair, group, count = view.counted(items)
     common = pair[count >= np.maximum(_COMMON_ITEM * view.groups.size[group], 3)]
-    asked = view.keyed(items)
-    asked_too = np.zeros(asked.shape, np.bool_)
+    asked_too = np.zeros(len(items), np.int64)
     if len(common):
-        asked_too = common[np.minimum(np.searchsorted(common, asked), len(common) - 1)] == asked
-    used = (items != 0).sum(axis=1)
-    return view.mean(np.where(used > 0, asked_too.sum(axis=1) / np.maximum(used, 1), np.nan))
+        asked = view.keyed(items)
+        asked_too = how_many(common[np.minimum(np.searchsorted(common, asked), len(common) - 1)] == asked)
+    used = how_many(items != 0)
+    return view.mean(np.where(used > 0, asked_too / np.maximum(used, 1), np.nan))
 
 
 def own_items(view: GroupView) -> Floats:
@@ -54,7 +55,8 @@ def own_items(view: GroupView) -> Floats:
 def shared_template(view: GroupView) -> Floats:
     """Share of members that show the group's own template, times how often they show it, less the same items."""
     top = view.top(Kind.TEMPLATE)
-    shows = (view.column("templates") == view.spread(top.value)[:, None]).any(axis=1) & (view.spread(top.value) != 0)
+    own = view.spread(top.value)
+    shows = (how_many(view.column("templates") == own[:, None]) > 0) & (own != 0)
     prompts = view.column("prompts")
     often = np.where(prompts >= READY_PROMPTS, view.column("template_share").astype(np.float64), 1.0)
     share = view.mean(np.where(prompts > 0, shows * often, np.nan))
