@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from stream_guard.evaluate.trial import run_trial
 from stream_guard.simulate.engine import find_scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stream_guard.evaluate.trial import Trial
     from stream_guard.policy import Policy
@@ -78,9 +79,22 @@ def _in_turn(trials: Sequence[Trial], policy: Policy, progress: Shares | None) -
             if progress is not None:
                 progress(shares)
 
-        results.append(run_trial(trial, policy, note))
+        with _collecting_rarely():
+            results.append(run_trial(trial, policy, note))
         note(1, 1)
     return results
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _days(trial: Trial) -> float:
@@ -93,8 +107,6 @@ def _days(trial: Trial) -> float:
 def _set_board(board: Any) -> None:  # noqa: ANN401  # a shared array; its type has no public name
     global _board  # noqa: PLW0603  # a pool hands shared memory to its processes only at their start
     _board = board
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
     Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -110,4 +122,5 @@ def _one(number: int, trial: Trial, policy: Policy) -> tuple[Json, float]:
     def note(done: int, total: int) -> None:
         _board[number] = done / max(total, 1)
 
-    return run_trial(trial, policy, note)
+    with _collecting_rarely():
+        return run_trial(trial, policy, note)
