@@ -24,7 +24,7 @@ from stream_guard.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -120,6 +120,11 @@ class Ledger:
         per_hour, last_ts = np.array(present, np.float64).reshape(-1, 2).T
         decayed = per_hour * np.exp(-np.maximum(now - last_ts, 0.0) / _RATE_SCALE_SECONDS)
         self.per_hour = round(sum(decayed.tolist()), 3)
+
+    def keep_only(self, judged: Iterable[str]) -> None:
+        """Forget the members that are not judged now."""
+        here = set(judged)
+        self.members = {key: member for key, member in self.members.items() if key in here}
 
     def absorb(self, other: Ledger) -> None:
         """Take over the members and fingerprints of a campaign that turned out to be this one.

@@ -4,7 +4,7 @@ A suspicious group may hold bystanders: an honest neighbour behind the same prox
 shows and by what it does. Shown: the values that most of the core shows and few others do, and the kinds of suspicious
 groups it is in (naive Bayes over independent families; what is unknown says nothing). Done: whether it behaves like the
 core or like everyone else, see `campaigns.likeness`. The core is found by expectation maximisation, starting from the
-accounts that stand in suspicious groups of several kinds at once.
+accounts that stand in suspicious groups of several kinds at once, or in the strongest where none does.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _SMOOTH = 0.02
 _MAX_FOR, _MAX_AGAINST = 2.0, 3.0
 _MAX_ABSENT = 2.0
 _ROUNDS = 4
+_AS_STRONG = (
+    1.0  # log-odds: where no account is in several kinds of groups, the core is in groups about as strong as any
+)
 _COLUMN: dict[int, str] = {Kind.TEMPLATE: "templates", Kind.ADDRESS: "addresses"}
 
 
@@ -79,7 +82,7 @@ def judge_members(suspicions: Sequence[Suspicion], reference: NDArray[np.void]) 
         )
     count = inside.sum(axis=0)
     several = count >= 2
-    core = count >= (np.median(count[several]) if several.any() else 1)
+    core = count >= np.median(count[several]) if several.any() else best >= best.max() - _AS_STRONG
     groups = -1.0 + np.minimum(best, 4.0) / 4.0
     profile = _profile(rows, core, suspicions)
     shown = groups + (np.sum(list(profile.values()), axis=0) if profile else np.zeros(len(rows)))

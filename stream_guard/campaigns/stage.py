@@ -206,12 +206,15 @@ class CampaignsStage:
             cluster: seen for cluster, seen in ledger.clusters.items() if now - seen < _CLUSTER_MEMORY_SECONDS
         }
         crowd = judge_members(suspicions, at.reference)
+        resold = all(suspicion.resold for suspicion in suspicions)  # groups that agree about that are no campaign
+        convincing = not resold and ledger.log_odds >= self._policy.fire_log_odds
+        if convincing and not ledger.fired and ledger.streak == 0 and ledger.label is None:
+            ledger.keep_only(crowd.keys)  # who was taken in while nothing was convincing was a guess
         ledger.admit(crowd, now, self._policy)
         ledger.extraction_share = extraction_share(crowd.rows, crowd.probability, at.reference)
         self._count_templates(ledger, crowd, suspicions, at, since)
         enough = len(ledger.member_keys) >= self._policy.min_members
-        resold = all(suspicion.resold for suspicion in suspicions)  # groups that agree about that are no campaign
-        convincing = enough and not resold and ledger.log_odds >= self._policy.fire_log_odds
+        convincing &= enough
         ledger.streak = ledger.streak + 1 if convincing else 0
         at_once = convincing and ledger.log_odds >= self._policy.fire_at_once_log_odds
         if at_once or ledger.streak >= self._policy.fire_evaluations:

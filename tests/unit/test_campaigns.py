@@ -147,6 +147,25 @@ def test_a_campaign_is_undetermined_until_it_convinced_often_enough() -> None:
     assert set(verdicts[needed - 1 :]) == {Verdict.EXTRACTION_CAMPAIGN}
 
 
+def test_who_was_taken_in_before_anything_was_convincing_has_to_be_judged_again() -> None:
+    stage = CampaignsStage(POLICY)
+    (guess,) = step(stage, 0, suspicion(1, keys("a") + keys("b"), log_odds=POLICY.campaigns.fire_log_odds - 0.5))
+    assert members(guess) == {*keys("a"), *keys("b")}
+    convincing = suspicion(1, keys("a"), log_odds=POLICY.campaigns.fire_log_odds + 1.0)
+    for number in range(1, 1 + POLICY.campaigns.fire_evaluations):
+        (campaign,) = step(stage, number, convincing)
+    assert campaign.verdict is Verdict.EXTRACTION_CAMPAIGN
+    assert {member.account_id for member in campaign.members} == set(keys("a"))
+
+
+def test_who_joined_while_it_was_convincing_stays_though_one_evaluation_does_not_name_it() -> None:
+    stage = CampaignsStage(POLICY)
+    strong = POLICY.campaigns.fire_log_odds + 1.0
+    step(stage, 0, suspicion(1, keys("a") + keys("b"), log_odds=strong))
+    (campaign,) = step(stage, 1, suspicion(1, keys("a"), log_odds=strong))
+    assert members(campaign) == {*keys("a"), *keys("b")}
+
+
 @pytest.mark.parametrize(("above", "verdict"), [(-0.1, Verdict.UNDETERMINED), (0.1, Verdict.EXTRACTION_CAMPAIGN)])
 def test_overwhelming_evidence_need_not_stay(above: float, verdict: Verdict) -> None:
     found = suspicion(1, keys("a"), log_odds=POLICY.campaigns.fire_at_once_log_odds + above)

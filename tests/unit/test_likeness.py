@@ -53,3 +53,26 @@ def test_honest_neighbours_behind_the_same_proxy_stay_out_even_where_they_are_mo
     crowd = judge_members([proxy, template], PEOPLE)
     kept = {key for key, probability in zip(crowd.keys, crowd.probability, strict=True) if probability >= 0.5}
     assert kept == set(pool_keys)
+
+
+def test_where_no_account_is_in_several_kinds_of_groups_the_strongest_say_what_members_show() -> None:
+    pool, pool_keys = pool_rows(9, 1)
+    people, people_keys = honest_rows(5, 2)
+    people["values"][:, Kind.COUNTRY] = pool["values"][:, Kind.COUNTRY] = 3
+    rows, keys = np.concatenate((pool, people)), [*pool_keys, *people_keys]
+    order, own = np.argsort(rows["account"]), np.argsort(pool["account"])
+    country = replace(
+        suspicion(7, keys, kind=Kind.CLIENT_COUNTRY, log_odds=0.0, anchors=((int(Kind.COUNTRY), 3, 1.0, 0.1),)),
+        rows=rows[order],
+        keys=[keys[index] for index in order.tolist()],
+    )
+    cohort = replace(
+        suspicion(
+            8, pool_keys, kind=Kind.CLIENT_COHORT, log_odds=1.4, anchors=((int(Kind.COHORT), 31_337, 1.0, 1e-4),)
+        ),
+        rows=pool[own],
+        keys=[pool_keys[index] for index in own.tolist()],
+    )
+    crowd = judge_members([country, cohort], PEOPLE[:0])
+    kept = {key for key, probability in zip(crowd.keys, crowd.probability, strict=True) if probability >= 0.5}
+    assert kept == set(pool_keys)
