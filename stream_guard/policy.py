@@ -82,7 +82,7 @@ class Campaigns(_Section):
     """From which sum a campaign fires."""
     fire_evaluations: Annotated[int, Field(ge=1)] = 2
     """For how many evaluations in a row it must stay there."""
-    fire_at_once_log_odds: float = 4.0
+    fire_at_once_log_odds: float = 2.5
     """From which sum it need not stay: a firehose leaks more in ten minutes than a thin campaign in a day."""
     resolve_after_seconds: Seconds = 12 * 3_600.0
     """Without a suspicious group for this long, a campaign has ended."""

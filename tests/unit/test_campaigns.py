@@ -110,6 +110,27 @@ def test_log_odds_are_the_sum_of_the_evidence_and_the_prior_stands_once() -> Non
     assert {term.signal for term in terms} == {"prior", "even_counts", "shared_template"}
 
 
+def terms(*suspicions: Suspicion) -> dict[str, float]:
+    return {term.signal: term.contribution for term in explain(suspicions)[1]}
+
+
+def test_what_one_program_shows_is_one_cause_and_the_same_members_are_no_second_group() -> None:
+    """An app that goes viral sends one header set, one prompt template, and is all that its new users share."""
+    app = [suspicion(1, keys("a"), kind=kind) for kind in (Kind.TLS, Kind.HEADER, Kind.TEMPLATE, Kind.SYSTEM_PROMPT)]
+    assert not {"agreement", "breadth"} & set(terms(*app))
+    cohort = [suspicion(2, keys("a"), kind=kind) for kind in (Kind.CLIENT_COHORT, Kind.COHORT)]
+    assert terms(*app, *cohort)["agreement"] == pytest.approx(0.5)
+    assert terms(*app, *cohort, suspicion(3, keys("a"), kind=Kind.PAYMENT))["agreement"] == pytest.approx(1.0)
+
+
+def test_breadth_counts_groups_that_have_other_members() -> None:
+    cards = [suspicion(number, keys(f"c{number}"), kind=Kind.PAYMENT) for number in range(8)]
+    everyone = suspicion(1, [key for number in range(8) for key in keys(f"c{number}")], kind=Kind.CLIENT)
+    assert terms(*cards)["breadth"] == pytest.approx(0.75)
+    assert terms(*cards, everyone)["breadth"] == pytest.approx(0.75)  # it holds the same accounts once more
+    assert "breadth" not in terms(cards[0], suspicion(9, keys("c0"), kind=Kind.PAYMENT))
+
+
 def test_groups_join_by_members_or_by_what_is_too_rare_to_be_chance() -> None:
     rare = ((int(Kind.ADDRESS), 9, 1.0, 1e-5), (int(Kind.TLS), 8, 1.0, 1e-5))
     common = ((int(Kind.ADDRESS), 9, 1.0, 0.6), (int(Kind.TLS), 8, 1.0, 0.6))
