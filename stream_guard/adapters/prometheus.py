@@ -81,7 +81,7 @@ class Metrics:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.registry = CollectorRegistry()
-        self._signals = frozenset({*signals, "prior", "agreement"})
+        self._signals = frozenset({*signals, "prior", "agreement", "breadth"})
         self._reasons = frozenset(reasons)
         self._assigned, self._strict, self._wall, self._monotonic = assigned, strict, wall, monotonic
         self._nodes: dict[str, _Node] = {}
