@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stream_guard.simulate.world import World
 
 _LAST_VERSION = VERSIONS - 1
+_REASONING = CAPABILITIES.index("reasoning")
 
 
 def _finish(world: World, rng: Rng, label: str, cohort: Cohort) -> None:
@@ -83,10 +84,22 @@ def viral_tutorial(world: World) -> None:
 def viral_app(world: World) -> None:
     """B2-app: an app goes viral whose users bring their own keys: one client, system prompt, template and purpose."""
     rng = world.rng("B2-app")
+    _go_viral(world, rng, "B2-app-users", _app(world, rng), share=1.0, capability=_REASONING)
+
+
+def hosted_app(world: World) -> None:
+    """B2-hosted: the same with servers of its own, which ask with its users' keys: one network, too."""
+    rng = world.rng("B2-hosted")
+    servers = world.network.add(rng, "US", "datacenter", 4, networks=1)
+    group = replace(_app(world, rng), office=servers, office_share=1.0)
+    _go_viral(world, rng, "B2-hosted-users", group, share=1.0, capability=_REASONING)
+
+
+def _app(world: World, rng: Rng) -> Group:
+    """Users of one program, at home."""
     tls, header, agent = (fingerprint(prefix, int(rng.integers(1 << 62))) for prefix in ("t13d1516h2_", "h_", "app/"))
-    group = Group("home", "US", client=world.add_client(Client(tls, header, agent)),
-                  system=world.add_system_prompt(int(rng.integers(1 << 62))))  # fmt: skip
-    _go_viral(world, rng, "B2-app-users", group, share=1.0, capability=CAPABILITIES.index("reasoning"))
+    client, system = world.add_client(Client(tls, header, agent)), world.add_system_prompt(int(rng.integers(1 << 62)))
+    return Group("home", "US", client=client, system=system)
 
 
 def _go_viral(  # noqa: PLR0913  # private; what its two callers differ in

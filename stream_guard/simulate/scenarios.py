@@ -99,6 +99,7 @@ _LIST: Final = (
     Scenario("B2", "a course: 400 new .edu accounts, the same exercises", 3, _OURS, benign.course),
     Scenario("B2-viral", "a tutorial goes viral: new accounts, one template", 3, _OURS, benign.viral_tutorial),
     Scenario("B2-app", "an app goes viral whose users bring their own keys", 3, _OURS, benign.viral_app),
+    Scenario("B2-hosted", "such an app with servers of its own", 3, _OURS, benign.hosted_app),
     Scenario("B3", "a hackathon weekend", 7, _OURS, benign.hackathon),
     Scenario("B4", "evaluation harness: one template over 20 service accounts", 3, _OURS, benign.harness),
     Scenario("B5", "customer-support product: one system prompt", 3, _OURS, benign.support_product),
@@ -117,5 +118,5 @@ _LADDER: Final = tuple(
 )
 LADDER: Final = tuple(scenario.scenario_id for scenario in _LADDER)
 # Show what one thing is for, and nothing is promised about them.
-APART: Final = ("S3-orgs", "S3-aged", "S14-apart", "B5-plugin")
+APART: Final = ("S3-orgs", "S3-aged", "S14-apart", "B2-hosted", "B5-plugin")
 SCENARIOS: Final = {scenario.scenario_id: scenario for scenario in (*_LIST, *_LADDER)}
