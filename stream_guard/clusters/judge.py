@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.clusters.accounts_alone import AccountJudge
+from stream_guard.clusters.apps import explained_by_an_app
 from stream_guard.clusters.forest import GroupForest
 from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of, owner_of
 from stream_guard.clusters.own_models import OwnModels
@@ -129,7 +130,8 @@ class TenantJudge:
         total = self._rarity(columns, terms, total)
         held = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
         excess = total - limits.suspect_log_odds + limits.suspect_hysteresis * held
-        suspicious = (excess >= 0.0) & ~explained_by_resale(columns, terms, view, excess)
+        explained = explained_by_resale(columns, terms, view, excess) | explained_by_an_app(terms, excess)
+        suspicious = (excess >= 0.0) & ~explained
         self._learn(view, groups, columns, terms, total, per_hour, crowd.suspect)
         self.suspected = frozenset(groups.fingerprint[suspicious].tolist())
 
