@@ -32,9 +32,7 @@ _SMOOTH = 0.02
 _MAX_FOR, _MAX_AGAINST = 2.0, 3.0
 _MAX_ABSENT = 2.0
 _ROUNDS = 4
-_AS_STRONG = (
-    1.0  # log-odds: where no account is in several kinds of groups, the core is in groups about as strong as any
-)
+_AS_STRONG = 1.0  # log-odds below the strongest group: the core, where no account is in several kinds of groups
 _COLUMN: dict[int, str] = {Kind.TEMPLATE: "templates", Kind.ADDRESS: "addresses"}
 
 

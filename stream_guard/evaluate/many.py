@@ -7,7 +7,6 @@ import multiprocessing
 import os
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from stream_guard.evaluate.trial import run_trial
 from stream_guard.simulate.engine import find_scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from stream_guard.evaluate.trial import Trial
     from stream_guard.policy import Policy
@@ -79,19 +78,17 @@ def _in_turn(trials: Sequence[Trial], policy: Policy, progress: Shares | None) -
             if progress is not None:
                 progress(shares)
 
-        with _collecting_rarely():
-            results.append(run_trial(trial, policy, note))
+        results.append(_run(trial, policy, note))
         note(1, 1)
     return results
 
 
-@contextmanager
-def _collecting_rarely() -> Iterator[None]:
+def _run(trial: Trial, policy: Policy, note: Callable[[int, int], None]) -> tuple[Json, float]:
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     try:
-        yield
+        return run_trial(trial, policy, note)
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
@@ -122,5 +119,4 @@ def _one(number: int, trial: Trial, policy: Policy) -> tuple[Json, float]:
     def note(done: int, total: int) -> None:
         _board[number] = done / max(total, 1)
 
-    with _collecting_rarely():
-        return run_trial(trial, policy, note)
+    return _run(trial, policy, note)

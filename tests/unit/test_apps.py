@@ -27,8 +27,3 @@ def test_without_a_sign_of_one_hand_a_group_has_to_be_clear(
 ) -> None:
     given = NOTHING | {name: np.array([value]) for name, value in terms.items()}
     assert explained_by_an_app(given, np.array([excess])).tolist() == [explained]
-
-
-def test_what_the_signs_are_called_is_known() -> None:
-    with pytest.raises(KeyError):
-        explained_by_an_app({}, np.zeros(1))
