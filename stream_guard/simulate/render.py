@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from stream_guard.simulate.clients import fingerprint
-from stream_guard.simulate.grammar import mix
+import numpy as np
+
+from stream_guard.simulate.grammar import mix, mix_all
 from stream_guard.simulate.model import CAPABILITIES, FLAGS, MODELS, Block, Record
 from stream_guard.simulate.places import LANGUAGES
 
@@ -67,21 +68,23 @@ def query_records(world: World, block: Block) -> Iterator[Record]:
     sources, systems = world.book.sources, world.systems
     base = mix(world.options.seed) ^ 0xE7E47
     for begin in range(0, len(block), _CHUNK):
-        rows: Any = zip(
-            *(getattr(block, name)[begin : begin + _CHUNK].tolist() for name in Block.__dataclass_fields__), strict=True
-        )
-        for number, row in enumerate(rows, start=begin):
-            (ts, account, session, address, client, model, capability, language, source, key, tokens_in, tokens_out,
-             max_tokens, tools, system, status, latency, flags) = row  # fmt: skip
+        numbers = np.arange(begin, min(begin + _CHUNK, len(block)))
+        chunk = block.take(numbers)
+        columns = [getattr(chunk, name) for name in Block.__dataclass_fields__]
+        columns += [mix_all(numbers.astype(np.uint64) + np.uint64(base)), mix_all(chunk.session.astype(np.uint64))]
+        rows: Any = zip(*(column.tolist() for column in columns), strict=True)
+        for row in rows:
+            (ts, account, _, address, client, model, capability, language, source, key, tokens_in, tokens_out,
+             max_tokens, tools, system, status, latency, flags, event, session) = row  # fmt: skip
             known = fixed.get(account)
             if known is None:
                 known = fixed[account] = _fixed_part(world.accounts[account])
             record = {
                 "type": "query",
-                "event_id": f"evt_{mix(base + number):016x}",
+                "event_id": f"evt_{event:016x}",
                 "ts": ts,
                 **known,
-                "session_id": fingerprint("ses_", session),
+                "session_id": f"ses_{session >> 16:012x}",
                 **addresses[address],
                 **clients[client],
                 "model": MODELS[model],
@@ -114,4 +117,10 @@ def all_records(world: World, block: Block) -> Iterator[Record]:
         Records.
     """
     notes = sorted(world.notes, key=lambda note: (note["ts"], note["type"], note.get("account_id", "")))
-    yield from heapq.merge(notes, query_records(world, block), key=lambda record: record["ts"])
+    queries = query_records(world, block)
+    done = 0
+    for place, note in zip(np.searchsorted(block.ts, [note["ts"] for note in notes]).tolist(), notes, strict=True):
+        yield from islice(queries, place - done)
+        yield note
+        done = place
+    yield from queries
