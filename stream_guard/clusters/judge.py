@@ -304,9 +304,11 @@ def _names_of(crowd: Crowd, kinds: Iterable[Kind]) -> dict[tuple[int, int], str]
 
 def _anchors(view: GroupView, chosen: NDArray[np.int64]) -> list[tuple[tuple[int, int, float, float], ...]]:
     """What most members of each chosen group show: kind, value, share of the members, share elsewhere."""
+    if not len(chosen):
+        return []
     view = view.subset(np.isin(np.arange(len(view)), chosen))
     columns = []
-    for anchor in _ANCHOR_KINDS if len(chosen) else ():
+    for anchor in _ANCHOR_KINDS:
         top = view.top(anchor)
         value = top.value
         share = top.share * top.known / view.groups.size

@@ -113,7 +113,7 @@ class Population:
     def share(self, kind: Kind, value: NDArray[np.uint32]) -> Floats:
         """Share of the population that shows each value; never below half an account."""
         found, count = self._several.get(kind) or self._values[kind]
-        seen = _look_up(found, count.astype(np.float64), value, 0.0)
+        seen = _look_up(found, count, value, 0.0)
         return np.asarray(np.maximum(seen, 0.5) / max(self.accounts, 1))
 
     def shares(self, kind: Kind) -> dict[int, float]:
@@ -124,7 +124,7 @@ class Population:
 
     def language_surprise(self, rows: NDArray[np.void]) -> Floats:
         """Minus ln p(language | country) of each row; NaN where either is unknown or the country is new here."""
-        country, language = rows["values"][:, Kind.COUNTRY], rows["values"][:, Kind.LANGUAGE]
+        country, language = (rows["values"][:, kind].copy() for kind in (Kind.COUNTRY, Kind.LANGUAGE))
         unseen = _look_up(*self._country, country, np.nan)
         seen = _look_up(*self._pairs, _pair(country, language), np.nan)
         surprise = np.where(np.isnan(seen), unseen, seen)
@@ -133,9 +133,9 @@ class Population:
 
 def capability_mix(capability: NDArray[np.float32]) -> Floats:
     """Each account's capability counts as shares; all zero where there are none."""
-    counts = capability.astype(np.float64)
-    total = counts.sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(counts, total, out=np.zeros_like(counts), where=total > 0))
+    counts = capability.T.astype(np.float64, order="C")  # NumPy works along long rows faster than along short ones
+    total = counts.sum(axis=0)
+    return np.asarray(np.divide(counts, total, out=np.zeros_like(counts), where=total > 0).T)
 
 
 def _count(values: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
@@ -147,7 +147,9 @@ def _pair(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> NDArray[np.u
     return np.asarray((first.astype(np.uint64) << np.uint64(32)) | second)
 
 
-def _look_up(sorted_keys: NDArray[np.generic], values: Floats, wanted: NDArray[np.generic], default: float) -> Floats:
+def _look_up(
+    sorted_keys: NDArray[np.generic], values: NDArray[np.generic], wanted: NDArray[np.generic], default: float
+) -> Floats:
     if not len(sorted_keys):
         return np.full(len(wanted), default)
     place = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)

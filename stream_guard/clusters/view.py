@@ -140,9 +140,11 @@ class GroupView:
 
     def mean(self, of_members: Floats) -> Floats:
         """Mean over the members that have a value."""
-        known = ~np.isnan(of_members)
-        count = self.total(known)
-        total = self.total(np.where(known, of_members, 0.0))
+        missing = np.isnan(of_members)
+        if missing.any():
+            count, total = self.total(~missing), self.total(np.where(missing, 0.0, of_members))
+        else:
+            count, total = self.groups.size.astype(np.float64), self.total(of_members)
         enough = (count >= 5) & (count * 2 >= self.groups.size)
         return np.asarray(np.divide(total, count, out=np.full(len(self), np.nan), where=enough))
 

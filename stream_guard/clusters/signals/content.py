@@ -65,8 +65,8 @@ def shared_template(view: GroupView) -> Floats:
 
 def capability_focus(view: GroupView) -> Floats:
     """Divergence of the group's capability mix from everyone's, Kullback-Leibler, in nats."""
-    mix = capability_mix(view.all_rows["capability"])[view.groups.member]
-    mean = view.total(mix) / view.groups.size[:, None]
+    mix = capability_mix(view.all_rows["capability"]).T.take(view.groups.member, axis=1)
+    mean = view.total(mix.T) / view.groups.size[:, None]
     ratio = np.log(np.maximum(mean, 1e-12) / view.population.capability)
     tagged = 1.0 - mean[:, 0]
     return np.where(tagged >= 0.5, (mean * ratio).sum(axis=1), np.nan)

@@ -33,11 +33,13 @@ def sign_up_burst(view: GroupView) -> Floats:
 
     Says nothing about a group that was formed by the time of sign-up.
     """
-    created = view.column("created_at")
+    created = view.column("created_at") / _BURST_SECONDS
+    known = ~np.isnan(created)
     shares = []
     for offset in (0.0, 0.5):
-        bucket = np.floor(np.nan_to_num(created, nan=0.0) / _BURST_SECONDS + offset).astype(np.uint32)
-        shares.append(view.top_of(np.where(np.isnan(created), 0, bucket).astype(np.uint32)).share)
+        bucket = np.zeros(len(created), np.uint32)
+        bucket[known] = np.floor(created[known] + offset)
+        shares.append(view.top_of(bucket).share)
     return np.where(np.isin(view.kind, _COHORTS), np.nan, np.maximum(*shares))
 
 
