@@ -53,6 +53,7 @@ class Trial:
     Attributes:
         shards: real traffic instead of a scenario; `scenario` is its name then, `scale` and `days` are not used.
         without: part of the signals that the detector has to do without; nothing means all are there.
+        cluster_partitions: how fingerprints are divided.
     """
 
     scenario: str
@@ -63,6 +64,7 @@ class Trial:
     baselines: bool = False
     shards: Shards | None = None
     without: str = ""
+    cluster_partitions: int = 1
 
 
 def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) -> tuple[Json, float]:
@@ -80,7 +82,7 @@ def run_trial(trial: Trial, policy: Policy, progress: Progress | None = None) ->
     traffic = _simulate(trial)
     truth = read_truth(traffic.truth)
     feeder = Feeder(traffic, truth, Baselines(truth) if trial.baselines else None, progress)
-    pipeline, judge, chronicle = Pipeline(policy), Judge(truth), Chronicle(truth)
+    pipeline, judge, chronicle = Pipeline(policy, trial.cluster_partitions), Judge(truth), Chronicle(truth)
     with without(trial.without):
         for outputs in run(pipeline, feeder.chunks(), latest_ts=float("inf")):
             judge.observe(outputs)

@@ -117,6 +117,16 @@ _LADDER: Final = tuple(
     Scenario(name, title, 3, _OURS, ladder.climb(evasions)) for name, title, evasions in ladder.rungs()
 )
 LADDER: Final = tuple(scenario.scenario_id for scenario in _LADDER)
-# Show what one thing is for, and nothing is promised about them.
-APART: Final = ("S3-orgs", "S3-aged", "S14-apart", "B2-hosted", "B5-plugin")
+# Beside the table of attacks and honest groups: variants that show what one thing is for.
+APART: Final = (
+    "demo",
+    "S3-orgs",
+    "S3-aged",
+    "S14-apart",
+    "B2-viral",
+    "B2-app",
+    "B2-hosted",
+    "B5-plugin",
+    "B6-new",
+)
 SCENARIOS: Final = {scenario.scenario_id: scenario for scenario in (*_LIST, *_LADDER)}
