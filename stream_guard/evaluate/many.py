@@ -47,7 +47,6 @@ def run_trials(
     """
     if jobs == 1 or len(trials) == 1:
         return _in_turn(trials, policy, progress)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a process for each core: their threads would only wait
     context = multiprocessing.get_context("spawn")
     board = context.Array("d", len(trials))
     with ProcessPoolExecutor(min(jobs, len(trials)), context, _set_board, (board,)) as pool:
