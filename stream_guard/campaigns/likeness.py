@@ -3,8 +3,9 @@
 Accounts behind one pool get their queries from one queue, so their prompts, token counts, pace and age follow one
 distribution; an honest neighbour behind the same proxy follows everyone's. Each feature is compared under two normal
 distributions, the core's and the reference's: quadratic discriminant on single features; for prompts and capabilities
-on the projection that separates the means best with diagonal covariance (Bickel and Levina 2004). The log-likelihood
-ratios are summed with a discount, because features depend on each other.
+on the projection that separates the means best with diagonal covariance (Bickel and Levina 2004). The core is described
+for each account without that account (leave-one-out, Stone 1974): a core of eight describes each of its eight too well.
+The log-likelihood ratios are summed with a discount, because features depend on each other.
 
 Cost: O(accounts * features).
 """
@@ -88,29 +89,40 @@ def _numbers(rows: NDArray[np.void]) -> Floats:
 
 
 def _project(own: Floats, others: Floats, weight: Floats) -> tuple[Floats, Floats] | None:
-    """Both blocks on the line that tells the core's mean from the reference's; None where they are too few."""
+    """Both blocks on the line that tells the core's mean from the reference's; None without one, or with too few rows.
+
+    The line of each row is found without that row: in many dimensions a small core lies, by chance, towards each of its
+    members.
+    """
     known = np.asarray(~np.isnan(own).any(axis=1))
-    others_known = np.asarray(~np.isnan(others).any(axis=1))
+    others = others[~np.isnan(others).any(axis=1)]
     core = weight * known
-    if core.sum() < _MIN_CORE or others_known.sum() < _MIN_REFERENCE:
+    if core.sum() < _MIN_CORE or len(others) < _MIN_REFERENCE:
         return None
-    mean, var = _moments(np.where(known[:, None], own, 0.0), core)
-    other_mean, other_var = others[others_known].mean(axis=0), others[others_known].var(axis=0)
-    error = np.sqrt(var / core.sum() + other_var / others_known.sum())
-    apart = np.where(np.abs(mean - other_mean) > _STANDARD_ERRORS * error, mean - other_mean, 0.0)
-    direction = apart / (0.5 * (var + other_var) + _RIDGE)
-    return own @ direction, others @ direction
+    other_mean, other_var = others.mean(axis=0), others.var(axis=0)
+
+    def direction(mean: Floats, var: Floats, rows: Floats | float) -> Floats:
+        error = np.sqrt(var / rows + other_var / len(others))
+        apart = np.where(np.abs(mean - other_mean) > _STANDARD_ERRORS * error, mean - other_mean, 0.0)
+        return np.asarray(apart / (0.5 * (var + other_var) + _RIDGE))
+
+    values = np.where(known[:, None], own, 0.0)
+    line = direction(*_moments(values, core), core.sum())
+    if not line.any():
+        return None  # nothing tells the core from everyone
+    lines = direction(*_without_each(values, core), (core.sum() - core)[:, None])
+    return np.einsum("ij,ij->i", own - other_mean, lines), (others - other_mean) @ line
 
 
 def _ratio(own: Floats, others: Floats, weight: Floats, limits: tuple[float, float], *, least_spread: float) -> Floats:
-    """Log-likelihood ratio of one feature under two normal distributions, within limits."""
+    """Log-likelihood ratio of one feature under two normal distributions, within limits; nobody vouches for himself."""
     known, others = ~np.isnan(own), others[~np.isnan(others)]
     core = weight * known
     if core.sum() < _MIN_CORE or len(others) < _MIN_REFERENCE:
         return np.zeros(len(own))
     value = np.where(known, own, 0.0)
     other_mean, other_var = float(others.mean()), float(others.var()) + 1e-9
-    mean, var = _moments(value, core)
+    mean, var = _without_each(value, core)
     var = np.maximum(var, least_spread * other_var)
     ratio = (
         0.5 * np.log(other_var / var)
@@ -124,3 +136,12 @@ def _moments(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
     total = weight.sum()
     mean = np.tensordot(weight, values, axes=1) / total
     return mean, np.tensordot(weight, (values - mean) ** 2, axes=1) / total
+
+
+def _without_each(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Weighted means and variances of the other rows, for each row."""
+    mean, var = _moments(values, weight)
+    total, own = weight.sum(), weight.reshape(-1, *[1] * (values.ndim - 1))
+    deviation = values - mean
+    shift = -own * deviation / (total - own)
+    return mean + shift, (total * var - own * deviation**2) / (total - own) - shift**2

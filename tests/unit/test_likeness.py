@@ -24,6 +24,22 @@ def test_the_pool_behaves_like_its_core_and_people_like_everyone() -> None:
     assert (ratio[:40] > ratio[40:].max()).mean() > 0.9
 
 
+def test_nobody_vouches_for_himself() -> None:
+    """Eight people who happen to stand together are like everyone, however well their own mean fits them."""
+    people, generator = PEOPLE.copy(), np.random.default_rng(4)
+    for name in ("out_mean", "in_mean", "gap_mean"):
+        people[name] = generator.normal(5.0, 1.0, len(people))
+    eights = people[: len(people) // 8 * 8].reshape(-1, 8)
+    ratios = np.array([Likeness(eight, people).ratio(np.ones(8)) for eight in eights])
+    assert ratios.mean() < 0.0
+
+
+def test_a_core_that_asks_what_everyone_asks_says_nothing() -> None:
+    people = PEOPLE.copy()
+    people["evidence_events"], people["created_at"] = 0, np.nan  # prompts and capabilities alone
+    assert not Likeness(people, people).ratio(np.ones(len(people))).any()
+
+
 def test_without_a_reference_or_without_a_core_behaviour_says_nothing() -> None:
     pool, _ = pool_rows(40, 1)
     assert not Likeness(pool, PEOPLE[:10]).ratio(np.ones(40)).any()
