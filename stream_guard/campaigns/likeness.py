@@ -144,4 +144,5 @@ def _without_each(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
     total, own = weight.sum(), weight.reshape(-1, *[1] * (values.ndim - 1))
     deviation = values - mean
     shift = -own * deviation / (total - own)
-    return mean + shift, (total * var - own * deviation**2) / (total - own) - shift**2
+    rest = (total * var - own * deviation**2) / (total - own) - shift**2
+    return mean + shift, np.maximum(rest, 0.0)  # among equals rounding could leave less than nothing

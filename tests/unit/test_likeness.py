@@ -34,6 +34,18 @@ def test_nobody_vouches_for_himself() -> None:
     assert ratios.mean() < 0.0
 
 
+def test_a_core_of_equals_can_be_compared() -> None:
+    rows = np.repeat(pool_rows(1, 1)[0], 8)
+    rows["topic"][0] = 89
+    rows["gap_mean"], rows["gap_mean"][0] = 0.1, 0.7  # the other seven have no variance, but for rounding
+    everyone = PEOPLE.copy()
+    everyone["topic"] = 0
+    with np.errstate(invalid="raise", divide="raise"):
+        ratio = Likeness(rows, everyone).ratio(np.full(8, 0.93))
+    assert np.isfinite(ratio).all()
+    assert ratio[1:].min() > ratio[0]
+
+
 def test_a_core_that_asks_what_everyone_asks_says_nothing() -> None:
     people = PEOPLE.copy()
     people["evidence_events"], people["created_at"] = 0, np.nan  # prompts and capabilities alone
