@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -90,7 +91,7 @@ _EXTRA: Final = ("quiet", "S11-5", "S11-10", "S11-50")
     default=1,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How fingerprints are divided; a worker's default is 2, which takes a fifth more time and finds the same.",
+    help="How fingerprints are divided; a worker has 2, which takes a fifth more time and finds nearly the same.",
 )
 @click.option("--ladder", is_flag=True, help=f"The evasion ladder: {LADDER[0]} to {LADDER[-1]} of `simulate --list`.")
 @click.option(
@@ -160,6 +161,13 @@ def evaluate(  # noqa: PLR0913  # one argument per option
     if (everything or ladder) and (scenarios or everything is ladder):
         raise click.UsageError("name scenarios, or give --all, or --ladder")
     seeds_used = range(first_seed, first_seed + seeds)
+    trial = partial(
+        Trial,
+        scale=scale,
+        days=days,
+        background_accounts=background_accounts,
+        cluster_partitions=cluster_partitions,
+    )
     if traffic is not None:
         if everything or ladder:
             raise click.UsageError(
@@ -172,16 +180,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option
         if unknown := [name for name in names if name not in FAMILIES]:
             raise click.UsageError(f"unknown family {unknown[0]!r}; known are: {', '.join(FAMILIES)}")
         trials = [
-            Trial(
-                f"{name}-{pool}",
-                seed,
-                scale,
-                days,
-                background_accounts,
-                bool(baselines),
-                Shards(traffic, name, pool),
-                cluster_partitions=cluster_partitions,
-            )
+            trial(f"{name}-{pool}", seed, baselines=bool(baselines), shards=Shards(traffic, name, pool))
             for name in names
             for pool in pools
             for seed in seeds_used
@@ -190,15 +189,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option
         names = list(LADDER) if ladder else _names(scenarios, everything=everything)
         compared = COMPARED if everything else ()
         trials = [
-            Trial(
-                name,
-                seed,
-                scale,
-                days,
-                background_accounts,
-                name in compared if baselines is None else baselines,
-                cluster_partitions=cluster_partitions,
-            )
+            trial(name, seed, baselines=name in compared if baselines is None else baselines)
             for name in names
             for seed in seeds_used
         ]
