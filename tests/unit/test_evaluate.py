@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stream_guard import cli
+from stream_guard.errors import InputError
 from stream_guard.evaluate.baselines import Baselines
 from stream_guard.evaluate.judge import Judge
 from stream_guard.evaluate.scoring import score
@@ -29,7 +30,10 @@ from tests.support.processes import running_in
 from tests.support.trials import HOSTILE, START, made_alert, made_campaign, made_decision, made_truth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from stream_guard.evaluate.trial import Trial
 
 TINY = ["--scale", "0.1", "--days", "0.3", "--background-accounts", "200", "--jobs", "1"]
 
@@ -194,6 +198,47 @@ def test_processes_give_what_one_gives_and_a_pipe_hears_which_trial_has_ended(
     told = [line.split(": ") for line in capsys.readouterr().err.splitlines()]
     assert [counted for counted, _ in told] == 2 * ["1 of 2 trials", "2 of 2 trials"]
     assert sorted(trial for _, trial in told) == ["quiet seed 0", "quiet seed 0", "quiet seed 1", "quiet seed 1"]
+
+
+@pytest.mark.parametrize(("arguments", "partitions"), [([], 1), (["--cluster-partitions", "3"], 3)])
+def test_fingerprints_are_divided_as_asked(
+    arguments: list[str], partitions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def pipeline(policy: Policy, cluster_partitions: int) -> Pipeline:
+        made.append(cluster_partitions)
+        return Pipeline(policy, cluster_partitions)
+
+    monkeypatch.setattr("stream_guard.evaluate.trial.Pipeline", pipeline)
+    small = [
+        "evaluate",
+        "quiet",
+        "--days",
+        "0.1",
+        "--background-accounts",
+        "100",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
+    assert cli.main([*small, *arguments]) == 0
+    assert made == [partitions]
+    assert json.loads((tmp_path / "evaluation.json").read_bytes())["options"]["cluster_partitions"] == partitions
+
+
+def test_everything_is_the_table_of_attacks_and_honest_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run_none(trials: Sequence[Trial], *_: object) -> None:
+        asked.extend(trial.scenario for trial in trials)
+        raise InputError("asked")
+
+    monkeypatch.setattr("stream_guard.cli.evaluate.run_trials", run_none)
+    assert cli.main(["evaluate", "--all", "--out", str(tmp_path)]) != 0
+    table = {*(f"S{number}" for number in range(1, 17)), *(f"B{number}" for number in range(1, 11))}
+    assert sorted(asked) == sorted(table | {"quiet", "S11-5", "S11-10", "S11-50"})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
