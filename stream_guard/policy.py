@@ -33,7 +33,7 @@ class Epochs(_Section):
     allowed_lateness_seconds: Annotated[float, Field(ge=0.0)] = 5.0
     """How much older than the newest a record may be and still count in its own epoch."""
     evaluate_seconds: Seconds = 600.0
-    """How often groups are judged; a whole multiple of `epoch_seconds`."""
+    """How often groups are judged, and halfway again those under suspicion; a whole multiple of `epoch_seconds`."""
     duplicate_window_events: Annotated[int, Field(ge=0)] = 200_000
     """Events of a partition whose ids are remembered, to count none twice."""
     duplicate_window_seconds: Seconds = 600.0
@@ -49,7 +49,7 @@ class Epochs(_Section):
 class Clusters(_Section):
     """Which groups are judged, and when a group is suspicious."""
 
-    min_members: Annotated[int, Field(ge=3)] = 8
+    min_members: Annotated[int, Field(ge=3)] = 6
     """Smaller groups are not judged."""
     active_seconds: Seconds = 3 * 86_400.0
     """An account that was silent for longer is in no group."""
@@ -72,7 +72,7 @@ class Campaigns(_Section):
     """Share of common members from which two suspicious groups are one campaign."""
     join_log_lift: float = 4.5
     """How telling, in nats, common fingerprints must be to join groups without common members."""
-    min_members: Annotated[int, Field(ge=3)] = 8
+    min_members: Annotated[int, Field(ge=3)] = 6
     """A campaign with fewer does not fire."""
     join_probability: Share = 0.9
     """From which membership an account joins, where its behaviour can be compared with that of honest ones."""
@@ -81,7 +81,7 @@ class Campaigns(_Section):
     fire_log_odds: float = 1.0
     """From which sum a campaign fires."""
     fire_evaluations: Annotated[int, Field(ge=1)] = 2
-    """For how many evaluations in a row it must stay there."""
+    """For how many evaluations in a row it must stay there; being judged again halfway counts as one."""
     fire_at_once_log_odds: float = 2.5
     """From which sum it need not stay: a firehose leaks more in ten minutes than a thin campaign in a day."""
     resolve_after_seconds: Seconds = 12 * 3_600.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stream_guard.records import Feedback, SuspicionBundle
 
 STATE_VERSION = 1
-_SPLIT_EVALUATIONS = 12
+_SPLIT_EVALUATIONS = 24  # two hours
 _CLUSTER_MEMORY_SECONDS = 30 * 86_400.0
 _LIKELY = 0.5  # membership from which an account's requests are the campaign's
 _NOBODY: NDArray[np.void] = np.zeros(0, ROW)

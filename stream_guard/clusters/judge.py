@@ -18,6 +18,7 @@ from stream_guard.clusters.resale import explained_by_resale, looks_resold, wort
 from stream_guard.clusters.siblings import AlikeGroups
 from stream_guard.clusters.signals import SIGNALS
 from stream_guard.clusters.signals.binding import FAMILIES
+from stream_guard.clusters.signals.content import one_subject
 from stream_guard.clusters.view import GroupView
 from stream_guard.records import Evidence, Kind, Suspicion, take_rows
 
@@ -91,31 +92,27 @@ class TenantJudge:
         self._turn = 0
 
     def judge(
-        self, crowd: Crowd, now: float, since: float, turn: int
+        self, crowd: Crowd, now: float, since: float | None, turn: int
     ) -> tuple[list[Suspicion], NDArray[np.int64], bool]:
         """Judge the groups that are due.
 
         Args:
             crowd: the tenant's active accounts.
             now: event time of the evaluation.
-            since: event time of the one before; accounts active after it are news.
+            since: event time of the one before; accounts active after it are news. None judges again, between two
+                evaluations, what is under suspicion; nothing is learned then.
             turn: number of the evaluation; the population is counted anew in every sixth.
 
         Returns:
             The suspicions, the rows behind them, and whether the population was counted anew.
         """
-        rows, limits = crowd.rows, self._policy.clusters
+        rows, again = crowd.rows, since is None
         self._turn = turn
-        counted = turn % _TURNS == 0 or self.population is None
+        counted = (turn % _TURNS == 0 and not again) or self.population is None
         if counted or self.population is None:
             honest = ~crowd.suspect
             self.population = Population.of(take_rows(rows, honest) if honest.sum() >= 100 else rows)
-        groups = form_groups(rows, limits.min_members, self._partition, self._partitions)
-        if turn % _TURNS == 0:
-            alive = set(groups.fingerprint.tolist())
-            self.own_past.forget(alive)
-            self.own_models.forget(alive)
-        groups = self._due(groups, rows["last_ts"] >= since)
+        groups = self._due(rows, since)
         found = self.alone.judge(
             self._tenant, rows, crowd.keys_of, now, turn, self._partition, self._partitions, crowd.classes
         )
@@ -123,16 +120,26 @@ class TenantJudge:
         lonely = np.flatnonzero(np.isin(rows["account"] & np.uint64(0xFFFFFFFF), alone))
         if not len(groups):
             return found, lonely, counted
-        view = GroupView(rows, groups.sample(), self.population, now, crowd.classes)
+        suspicions, named = self._judge_groups(crowd, groups, self.population, now, again=again)
+        return found + suspicions, np.unique(np.concatenate([lonely, *named])), counted
+
+    def _judge_groups(
+        self, crowd: Crowd, groups: Groups, population: Population, now: float, *, again: bool
+    ) -> tuple[list[Suspicion], list[NDArray[np.int64]]]:
+        """Suspicions about some groups, and the rows behind those that are no mere report."""
+        rows, limits = crowd.rows, self._policy.clusters
+        view = GroupView(rows, groups.sample(), population, now, crowd.classes)
         columns, per_hour = self._measure(view, groups)
         terms, total = self._terms(columns, len(groups))
+        total = self._one_subject(view, columns, terms, total)
         total = self._alike(view, columns, terms, total)
         total = self._rarity(columns, terms, total)
         held = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
         excess = total - limits.suspect_log_odds + limits.suspect_hysteresis * held
         explained = explained_by_resale(columns, terms, view, excess) | explained_by_an_app(terms, excess)
         suspicious = (excess >= 0.0) & ~explained
-        self._learn(view, groups, columns, terms, total, per_hour, crowd.suspect)
+        if not again:
+            self._learn(view, groups, columns, terms, total, per_hour, crowd.suspect)
         self.suspected = frozenset(groups.fingerprint[suspicious].tolist())
 
         strongest = np.argsort(-total, kind="stable")
@@ -145,6 +152,7 @@ class TenantJudge:
         anchors = _anchors(view, shown)
         asked_with = _names_of(crowd, _ASKED_WITH) if len(shown) else {}
         starts = {signal.name: signal.start for signal in self.signals}
+        found = []
         for place, group in enumerate(shown.tolist()):
             evidence = [Evidence("prior", limits.prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
             for signal in self.signals:
@@ -158,8 +166,7 @@ class TenantJudge:
                     asked_with=asked_with, resold=bool(resold[group]),
                 )
             )  # fmt: skip
-        named = [groups.members(group) for group in chosen.tolist()]
-        return found, np.unique(np.concatenate([lonely, *named])), counted
+        return found, [groups.members(group) for group in chosen.tolist()]
 
     def _measure(self, view: GroupView, groups: Groups) -> tuple[dict[str, Floats], Floats]:
         """Every statistic of every group, and the groups' queries an hour."""
@@ -213,14 +220,24 @@ class TenantJudge:
                 break
         return np.sort(np.asarray(kept, np.int64))
 
-    def _due(self, groups: Groups, touched: NDArray[np.bool_]) -> Groups:
-        """Groups to judge now: those with news, those under suspicion, and a rotating part of the rest."""
+    def _due(self, rows: NDArray[np.void], since: float | None) -> Groups:
+        """Groups to judge: those under suspicion; with `since` those with news, and a rotating part of the rest."""
+        suspected = np.fromiter(self.suspected, np.uint64, len(self.suspected))
+        none = rows[:0] if since is None and not len(suspected) else rows
+        groups = form_groups(none, self._policy.clusters.min_members, self._partition, self._partitions)
+        if since is not None and self._turn % _TURNS == 0:
+            alive = set(groups.fingerprint.tolist())
+            self.own_past.forget(alive)
+            self.own_models.forget(alive)
         if not len(groups):
             return groups
-        news = np.add.reduceat(touched[groups.member], groups.start, dtype=np.int64) >= _HOT_SHARE * groups.size
-        rest = owner_of(groups.fingerprint, _TURNS) == self._turn % _TURNS
-        suspected = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
-        return groups.subset(news | rest | suspected)
+        due = np.isin(groups.fingerprint, suspected)
+        if since is not None:
+            touched = rows["last_ts"] >= since
+            news = np.add.reduceat(touched[groups.member], groups.start, dtype=np.int64)
+            due |= news >= _HOT_SHARE * groups.size
+            due |= owner_of(groups.fingerprint, _TURNS) == self._turn % _TURNS
+        return groups.subset(due)
 
     def _terms(self, columns: Mapping[str, Floats], groups: int) -> tuple[dict[str, Floats], Floats]:
         terms: dict[str, Floats] = {}
@@ -230,6 +247,18 @@ class TenantJudge:
                 terms[signal.name] = signal.score_many(columns[signal.name])
                 total = total + terms[signal.name]
         return terms, total
+
+    def _one_subject(
+        self, view: GroupView, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats
+    ) -> Floats:
+        """Compare what is asked with what everyone asks, for the groups for which that could matter."""
+        signal = self._signal["one_subject"]
+        columns["one_subject"] = np.full(len(view), np.nan)
+        close = total >= self._policy.clusters.suspect_log_odds - signal.gain
+        if close.any():
+            columns["one_subject"][close] = one_subject(view.subset(close))
+        terms["one_subject"] = signal.score_many(columns["one_subject"])
+        return np.asarray(total + terms["one_subject"])
 
     def _alike(self, view: GroupView, columns: dict[str, Floats], terms: dict[str, Floats], total: Floats) -> Floats:
         """Ask how many groups stand where this one does, once everything else is known about them.

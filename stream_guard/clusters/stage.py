@@ -34,7 +34,8 @@ _REFERENCE_ACCOUNTS, _REFERENCE_EVENTS = 512, 4
 class ClustersStage:
     """Rows and models of one partition. Pure: no I/O, no clock.
 
-    At every `evaluate_seconds` of event time all groups are judged; between them rows are only merged.
+    At every `evaluate_seconds` of event time all groups are judged, halfway again those under suspicion; otherwise rows
+    are only merged.
     """
 
     def __init__(self, partition: int, partitions: int, policy: Policy) -> None:
@@ -46,6 +47,7 @@ class ClustersStage:
         self.new_populations: set[str] = set()
         self.dropped: set[int] = set()
         self.evaluated_at = float("-inf")
+        self.judged_again = False
         self._partitions = partitions
         self._policy = policy
         self._tenants: dict[str, TenantJudge] = {}
@@ -60,15 +62,22 @@ class ClustersStage:
         now = (epoch + 1) * self._policy.epochs.epoch_seconds
         if not any(len(delta.rows) for delta in deltas if delta.epoch == epoch):
             return None  # an empty epoch is known only to some partitionings; judging there would tell them apart
-        if now - self.evaluated_at < self._policy.epochs.evaluate_seconds:
+        step, passed = self._policy.epochs.evaluate_seconds, now - self.evaluated_at
+        if passed < step / 2 or (passed < step and self.judged_again):
             return None
-        self.dropped.update(self.store.forget_silent(now - self._policy.clusters.active_seconds))
-        since, self.evaluated_at = self.evaluated_at, now - now % self._policy.epochs.evaluate_seconds
         self.models_dirty = True
+        self.judged_again = passed < step
+        if self.judged_again:
+            return self.evaluate(epoch, now, None)
+        self.dropped.update(self.store.forget_silent(now - self._policy.clusters.active_seconds))
+        since, self.evaluated_at = self.evaluated_at, now - now % step
         return self.evaluate(epoch, now, since)
 
-    def evaluate(self, epoch: int, now: float, since: float) -> SuspicionBundle:
-        """Judge every group of every tenant as of `now`; accounts active after `since` are news."""
+    def evaluate(self, epoch: int, now: float, since: float | None) -> SuspicionBundle:
+        """Judge every group of every tenant as of `now`; accounts active after `since` are news.
+
+        Without `since` those under suspicion are judged again.
+        """
         live = self.store.live
         active = (now - live["last_ts"] < self._policy.clusters.active_seconds) & (live["events"] > 0)
         tenant_of = np.asarray(self.store.tenant, np.int64)
@@ -121,6 +130,7 @@ class ClustersStage:
             {
                 "version": STATE_VERSION,
                 "evaluated_at": self.evaluated_at,
+                "judged_again": self.judged_again,
                 "suspects": self.store.live["account"][self.store.suspect[: len(self.store)]].tolist(),
                 "tenants": {
                     tenant: {
@@ -149,7 +159,7 @@ class ClustersStage:
             raise StateError("cluster models: not readable") from error
         if state.version != STATE_VERSION:
             raise StateError(f"cluster models: version {state.version} is not {STATE_VERSION}")
-        self.evaluated_at = state.evaluated_at
+        self.evaluated_at, self.judged_again = state.evaluated_at, state.judged_again
         suspects = np.asarray(state.suspects, np.uint64)
         self.store.suspect[: len(self.store)] = np.isin(self.store.live["account"], suspects)
         for tenant, stored in state.tenants.items():
@@ -205,6 +215,7 @@ class _StoredModels(msgspec.Struct):
     evaluated_at: float
     suspects: list[int]
     tenants: dict[str, _StoredTenant]
+    judged_again: bool = False
 
 
 _MODELS = msgspec.msgpack.Decoder(_StoredModels, strict=False)

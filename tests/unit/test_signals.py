@@ -9,6 +9,7 @@ import pytest
 
 from stream_guard.clusters.groups import form_groups
 from stream_guard.clusters.population import Population
+from stream_guard.clusters.signals.content import ONE_SUBJECT, one_subject
 from stream_guard.clusters.signals.lockstep import ONE_HAND, even_counts, flat_day, one_hand
 from stream_guard.clusters.signals.organisation import INSTITUTION, institution
 from stream_guard.clusters.view import GroupView
@@ -42,6 +43,33 @@ def view_of(rows: Rows, kind: Kind = Kind.CLIENT, value: int = CLIENT) -> GroupV
     chosen = groups.fingerprint == np.uint64((kind << 32) | value)
     assert chosen.sum() == 1
     return GroupView(rows, groups.subset(chosen), Population.of(rows), START, CLASSES)
+
+
+class TestOneSubject:
+    @staticmethod
+    def measured(*, cards: int, moved: int, prompts: int = 20) -> float:
+        """Sixty accounts of one client among 1,500 people, on so many cards, whose topics are moved."""
+        people, _ = honest_rows(1_500, 1)
+        group = one_client()
+        group["account"] += np.uint64(1)
+        group["values"][:, Kind.PAYMENT] = 10_000 + np.arange(60) % cards
+        group["topic"] += np.int8(moved)
+        rows = np.concatenate((people, group))
+        rows["prompts"] = 20
+        rows["prompts"][len(people) :] = prompts
+        return float(one_subject(view_of(rows))[0])
+
+    def test_one_hand_that_pays_for_one_line_of_work_speaks_for_a_campaign(self) -> None:
+        assert ONE_SUBJECT.score_one({"one_subject": self.measured(cards=6, moved=60)}) == ONE_SUBJECT.gain
+
+    def test_shared_cards_for_what_everyone_asks_say_nothing(self) -> None:
+        assert ONE_SUBJECT.score_one({"one_subject": self.measured(cards=6, moved=0)}) == 0.0
+
+    def test_people_who_ask_alike_and_pay_for_themselves_are_not_asked(self) -> None:
+        assert np.isnan(self.measured(cards=60, moved=60))
+
+    def test_a_handful_of_prompts_is_not_enough(self) -> None:
+        assert np.isnan(self.measured(cards=6, moved=60, prompts=4))
 
 
 class TestFlatDay:

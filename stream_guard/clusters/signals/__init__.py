@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream_guard.clusters.signals.binding import BILLING_REUSE, BINDING
-from stream_guard.clusters.signals.content import CAPABILITY_FOCUS, SAME_ITEMS, SHARED_TEMPLATE
+from stream_guard.clusters.signals.content import CAPABILITY_FOCUS, ONE_SUBJECT, SAME_ITEMS, SHARED_TEMPLATE
 from stream_guard.clusters.signals.growth import ALIKE_GROUPS, GROWTH, MODEL_PIVOT, RARITY
 from stream_guard.clusters.signals.lockstep import EVEN_COUNTS, FLAT_DAY, ONE_HAND, REGULAR_GAPS
 from stream_guard.clusters.signals.network import DATACENTRE_EXITS, LANGUAGE_MISMATCH
@@ -24,6 +24,7 @@ SIGNALS = (
     QUOTA_USE,
     SHARED_TEMPLATE,
     SAME_ITEMS,
+    ONE_SUBJECT,
     CAPABILITY_FOCUS,
     DATACENTRE_EXITS,
     LANGUAGE_MISMATCH,

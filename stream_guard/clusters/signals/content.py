@@ -12,8 +12,9 @@ import numpy as np
 
 from stream_guard.clusters.population import capability_mix
 from stream_guard.clusters.signal import Signal
+from stream_guard.clusters.signals.binding import billing_reuse
 from stream_guard.clusters.view import how_many
-from stream_guard.records import READY_PROMPTS, Kind
+from stream_guard.records import READY_PROMPTS, Kind, take_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,8 @@ _MIN_PROMPTS = 5
 _LANGUAGES = 24
 _STANDARD_ERRORS = 2.0
 _MIN_ACCOUNTS = 100
-_REGRESSION_ACCOUNTS = 30_000
+_REFERENCE_ACCOUNTS = 4_000  # enough for a regression on some forty columns
+_PAID_TOGETHER = 0.5  # share of the members whose card is another's, too
 _COMMON_ITEM = 0.15  # an item that this share of the members asked is common to them
 
 
@@ -78,16 +80,24 @@ def prompt_difference(view: GroupView) -> Floats:
     The squared maximum mean discrepancy (Gretton et al. 2012) with the topic bits as random features (simhash: signs of
     random projections, Charikar 2002), as an unbiased U-statistic over the members' decayed means, less two standard
     errors of it if there were no difference. NaN where too few members have asked enough.
-    Cost: O(accounts * bits * (bits + classes)).
+    What everyone asks comes from a sample of the accounts. Cost: O((sample + members) * bits * (bits + classes)).
     """
-    known = view.all_rows["prompts"] >= _MIN_PROMPTS
-    if known.sum() < _MIN_ACCOUNTS:
+    rows = view.all_rows
+    known = rows["prompts"] >= _MIN_PROMPTS
+    sample = np.flatnonzero(known)[:_REFERENCE_ACCOUNTS]  # rows stand by hash: a uniform sample
+    if len(sample) < _MIN_ACCOUNTS:
         return np.full(len(view), np.nan)
-    apart = _unexplained_topic(view.all_rows, known)
-    spread = float(np.linalg.norm(apart[known].T @ apart[known])) / float(known.sum())
-    own = apart[view.groups.member]
-    count = view.total(known[view.groups.member])
-    total = view.total(own)
+    language = rows["values"][:, Kind.LANGUAGE]
+    common, speakers = np.unique(language[sample], return_counts=True)
+    common = common[np.argsort(-speakers, kind="stable")[:_LANGUAGES]]
+    x, y = _explaining(take_rows(rows, sample), common), rows["topic"][sample] / 127.0
+    weights = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ y)
+    apart = y - x @ weights
+    spread = float(np.linalg.norm(apart.T @ apart)) / len(sample)
+    members, place = np.unique(view.groups.member, return_inverse=True)
+    residual = rows["topic"][members] / 127.0 - _explaining(take_rows(rows, members), common) @ weights
+    own = np.where(known[members][:, None], residual, 0.0)[place]
+    count, total = view.total(known[view.groups.member]), view.total(own)
     squares = view.total(np.einsum("ij,ij->i", own, own))
     pairs = np.maximum(count * (count - 1.0), 1.0)
     distance = (np.einsum("ij,ij->i", total, total) - squares) / pairs
@@ -95,18 +105,25 @@ def prompt_difference(view: GroupView) -> Floats:
     return np.where((count >= 5) & (count * 2 >= view.groups.size), least, np.nan)
 
 
-def _unexplained_topic(rows: NDArray[np.void], known: NDArray[np.bool_]) -> Floats:
-    """Mean topic bits less what language and capabilities explain, by ridge regression; 0 for accounts not `known`."""
-    topic = rows["topic"] / 127.0
+def _explaining(rows: NDArray[np.void], languages: NDArray[np.uint32]) -> Floats:
+    """(accounts, classes) what may explain an account's topics: its language, its capabilities, and a constant."""
     language = rows["values"][:, Kind.LANGUAGE]
-    common, count = np.unique(language[known], return_counts=True)
-    common = common[np.argsort(-count, kind="stable")[:_LANGUAGES]]
-    explaining = np.concatenate(
-        (language[:, None] == common[None, :], capability_mix(rows["capability"]), np.ones((len(rows), 1))), axis=1
+    return np.concatenate(
+        (language[:, None] == languages[None, :], capability_mix(rows["capability"]), np.ones((len(rows), 1))), axis=1
     )
-    x, y = explaining[known][:_REGRESSION_ACCOUNTS], topic[known][:_REGRESSION_ACCOUNTS]
-    weights = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ y)
-    return np.asarray(np.where(known[:, None], topic - explaining @ weights, 0.0))
+
+
+def one_subject(view: GroupView) -> Floats:
+    """`prompt_difference` where most members pay with cards that others use: one hand pays for one line of work.
+
+    Users of one program ask alike, too, but they pay for themselves; customers of a reseller share its cards, but ask
+    for what everyone asks.
+    """
+    together = np.nan_to_num(billing_reuse(view)) >= _PAID_TOGETHER
+    found = np.full(len(view), np.nan)
+    if together.any():
+        found[together] = prompt_difference(view.subset(together))
+    return found
 
 
 SHARED_TEMPLATE = Signal(
@@ -129,6 +146,15 @@ SAME_ITEMS = Signal(
     benign=0.3,
     text="only {observed:.0%} of the sampled questions are the member's own: a course or a test set, not a shard",
     measure=own_items,
+    adapts=False,
+)
+ONE_SUBJECT = Signal(
+    "one_subject",
+    honest=1.0,
+    attack=3.0,
+    gain=2.0,
+    text="members that pay with each other's cards ask for one thing, too: by {observed:.1f} from what everyone of "
+    "their languages and capabilities asks, up to {expected:.1f} elsewhere",
     adapts=False,
 )
 CAPABILITY_FOCUS = Signal(
