@@ -36,7 +36,12 @@ class Desk:
     def evaluate(self, epoch: int, now: float, bundles: Sequence[SuspicionBundle]) -> Outputs:
         """Take one evaluation in, from every clusters partition."""
         self.now = max(self.now, now)
-        changed = self.campaigns.apply(epoch, now, bundles)
+        if any(bundle.confirming for bundle in bundles):
+            changed = self.campaigns.confirm(epoch, now, bundles)
+            if not changed:
+                return Outputs(epoch)
+        else:
+            changed = self.campaigns.apply(epoch, now, bundles)
         subjects = [self._subject(campaign) for campaign in changed] + self._alone()
         transitions = self.alerts.review(subjects, now)
         alerts = [alert for alert, _ in transitions] + self.alerts.overdue(now)

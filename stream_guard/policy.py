@@ -33,7 +33,7 @@ class Epochs(_Section):
     allowed_lateness_seconds: Annotated[float, Field(ge=0.0)] = 5.0
     """How much older than the newest a record may be and still count in its own epoch."""
     evaluate_seconds: Seconds = 600.0
-    """How often groups are judged, and halfway again those under suspicion; a whole multiple of `epoch_seconds`."""
+    """How often groups are judged; what is new then is judged again halfway. A whole multiple of `epoch_seconds`."""
     duplicate_window_events: Annotated[int, Field(ge=0)] = 200_000
     """Events of a partition whose ids are remembered, to count none twice."""
     duplicate_window_seconds: Seconds = 600.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stream_guard.records import Feedback, SuspicionBundle
 
 STATE_VERSION = 1
-_SPLIT_EVALUATIONS = 24  # two hours
+_SPLIT_EVALUATIONS = 12
 _CLUSTER_MEMORY_SECONDS = 30 * 86_400.0
 _LIKELY = 0.5  # membership from which an account's requests are the campaign's
 _NOBODY: NDArray[np.void] = np.zeros(0, ROW)
@@ -55,6 +55,18 @@ class Evaluation:
     reference: NDArray[np.void]
 
 
+def _by_cluster(bundles: Sequence[SuspicionBundle]) -> list[Suspicion]:
+    return sorted((item for bundle in bundles for item in bundle.suspicions), key=lambda item: item.cluster)
+
+
+def _references(bundles: Sequence[SuspicionBundle]) -> dict[str, NDArray[np.void]]:
+    found: dict[str, NDArray[np.void]] = {}
+    for bundle in bundles:
+        for tenant, rows in bundle.reference.items():
+            found.setdefault(tenant, rows)  # every partition sends the same sample, but for its suspects
+    return found
+
+
 class CampaignsStage:
     """Every campaign of the tenants of one partition. Pure: no I/O, no clock."""
 
@@ -73,24 +85,37 @@ class CampaignsStage:
             now: event time of the evaluation.
             bundles: one from each clusters partition.
         """
-        suspicions = sorted(
-            (suspicion for bundle in bundles for suspicion in bundle.suspicions),
-            key=lambda suspicion: suspicion.cluster,
-        )
+        suspicions = _by_cluster(bundles)
         for bundle in bundles:
             for tenant, (accounts, per_hour) in bundle.traffic.items():
                 self.traffic[tenant] = (accounts, per_hour)
         self.alone = {suspicion.cluster: suspicion for suspicion in suspicions if suspicion.kind == Kind.ACCOUNT}
         tenants = {suspicion.tenant for suspicion in suspicions} | {ledger.tenant for ledger in self.ledgers.values()}
-        reference: dict[str, NDArray[np.void]] = {}
-        for bundle in bundles:
-            for tenant, rows in bundle.reference.items():
-                reference.setdefault(tenant, rows)  # every partition sends the same sample, but for its suspects
+        reference = _references(bundles)
         changed: list[Campaign] = []
         for tenant in sorted(tenants):
             mine = [item for item in suspicions if item.tenant == tenant and item.kind != Kind.ACCOUNT]
             changed += self._apply_tenant(tenant, Evaluation(epoch, now, reference.get(tenant, _NOBODY)), mine)
         return changed
+
+    def confirm(self, epoch: int, now: float, bundles: Sequence[SuspicionBundle]) -> list[Campaign]:
+        """Take in what was new at the last evaluation and has been judged again: it can confirm, and refutes nothing.
+
+        Returns:
+            If a candidate fires now, every campaign that is alive; otherwise none.
+        """
+        suspicions, reference = _by_cluster(bundles), _references(bundles)
+        alive = [ledger for _, ledger in sorted(self.ledgers.items()) if not ledger.ended]
+        fires = False
+        for ledger in alive:
+            if ledger.fired or not ledger.streak:
+                continue
+            mine = [item for item in suspicions if item.cluster in ledger.clusters and not item.resold]
+            if mine and explain(mine)[0] >= self._policy.fire_log_odds:
+                self._update(ledger, mine, Evaluation(epoch, now, reference.get(ledger.tenant, _NOBODY)))
+                self.dirty.add(ledger.campaign_id)
+                fires |= ledger.fired
+        return [ledger.snapshot() for ledger in alive] if fires else []
 
     def judge(self, feedback: Feedback) -> Campaign | None:
         """Record a person's judgement about a campaign; None when it is not known."""

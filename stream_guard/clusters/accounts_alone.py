@@ -167,8 +167,7 @@ class AccountJudge:
         }
         for index in np.flatnonzero(total >= self._policy.fire_log_odds).tolist():
             account = int(rows["account"][index])
-            last, streak = self._streaks.get(account, (turn - 1, 0))
-            streak += last != turn  # who is judged again between two evaluations was suspicious in one
+            streak = self._streaks.get(account, (turn, 0))[1] + 1
             if total[index] >= self._policy.fire_at_once_log_odds:
                 streak = max(streak, self._policy.fire_evaluations)
             self._streaks[account] = turn, streak

@@ -83,7 +83,13 @@ def kind_of(fingerprint: int) -> Kind:
     return Kind(fingerprint >> 32)
 
 
-def form_groups(rows: NDArray[np.void], min_members: int, partition: int, partitions: int) -> Groups:
+def form_groups(
+    rows: NDArray[np.void],
+    min_members: int,
+    partition: int,
+    partitions: int,
+    only: NDArray[np.uint64] | None = None,
+) -> Groups:
     """Group rows by every fingerprint that belongs to this partition; O(n log n) in the number of (account, value).
 
     Args:
@@ -91,6 +97,7 @@ def form_groups(rows: NDArray[np.void], min_members: int, partition: int, partit
         min_members: smaller groups are left out.
         partition: the fingerprints with `mix(fingerprint) % partitions == partition` are ours.
         partitions: number of clusters partitions.
+        only: fingerprints to look for; None looks for all.
     """
     of_kind = rows["values"].T.copy()
     columns = [(kind, of_kind[kind]) for kind in _SINGLE]
@@ -103,27 +110,41 @@ def form_groups(rows: NDArray[np.void], min_members: int, partition: int, partit
         members.append(known if len(values) == len(rows) else known // (len(values) // len(rows)))
     fingerprint = np.concatenate(fingerprints)
     member = np.concatenate(members)
-    mixed = (fingerprint * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
+    mixed = _mixed(fingerprint)
     if partitions > 1:
         ours = np.flatnonzero(_remainder(mixed, partitions) == np.uint64(partition))
         fingerprint, member, mixed = fingerprint[ours], member[ours], mixed[ours]
     # Most values that few accounts show go here, unsorted; more buckets than values only cost memory and time.
     bits = min(max(len(mixed).bit_length(), 8), 20)
-    bucket = (mixed >> np.uint64(31 - bits)).astype(np.int64)
-    keep = np.flatnonzero(np.bincount(bucket, minlength=1 << bits)[bucket] >= min_members)
+    bucket = _bucket(mixed, bits)
+    enough = np.bincount(bucket, minlength=1 << bits) >= min_members
+    if only is not None:
+        wanted = np.zeros(1 << bits, np.bool_)
+        wanted[_bucket(_mixed(only), bits)] = True
+        enough &= wanted
+    keep = np.flatnonzero(enough[bucket])
     # Fingerprint and member in one number: sorting numbers is faster than sorting indices.
     packed = np.sort((fingerprint[keep] << _MEMBER_BITS) | member[keep].astype(np.uint64))
     fingerprint, member = packed >> _MEMBER_BITS, (packed & _MEMBER_MASK).astype(np.int64)
     start = np.flatnonzero(np.concatenate(([True], fingerprint[1:] != fingerprint[:-1]))) if len(packed) else member
     size = np.diff(np.append(start, len(fingerprint)))
     groups = Groups(fingerprint[start], size, start, member)
-    return groups.subset(size >= min_members)
+    chosen = size >= min_members
+    return groups.subset(chosen if only is None else chosen & np.isin(groups.fingerprint, only))
+
+
+def _mixed(fingerprint: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """31 bits of a multiplicative hash (Knuth, The Art of Computer Programming 3, 6.4)."""
+    return np.asarray((fingerprint * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33))
+
+
+def _bucket(mixed: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
+    return (mixed >> np.uint64(31 - bits)).astype(np.int64)
 
 
 def owner_of(fingerprint: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:
     """Clusters partition that judges each fingerprint."""
-    mixed = (fingerprint * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
-    return _remainder(mixed, partitions).astype(np.int64)
+    return _remainder(_mixed(fingerprint), partitions).astype(np.int64)
 
 
 def _remainder(numbers: NDArray[np.uint64], divisor: int) -> NDArray[np.uint64]:

@@ -72,6 +72,19 @@ class Crowd:
     classes: Mapping[str, NDArray[np.uint32]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Groups, what is known about them, and which are suspicious."""
+
+    view: GroupView
+    groups: Groups
+    columns: dict[str, Floats]
+    terms: dict[str, Floats]
+    total: Floats
+    per_hour: Floats
+    suspicious: NDArray[np.bool_]
+
+
 class TenantJudge:
     """Models of one tenant, and the judgement of its groups. Pure: no I/O, no clock."""
 
@@ -84,6 +97,7 @@ class TenantJudge:
         self.alike = AlikeGroups(_TURNS)
         self.population: Population | None = None
         self.suspected: frozenset[int] = frozenset()
+        self.fresh: frozenset[int] = frozenset()  # suspected since the last evaluation, and not confirmed yet
         self._tenant = tenant
         self._partition = partition
         self._partitions = partitions
@@ -92,69 +106,83 @@ class TenantJudge:
         self._turn = 0
 
     def judge(
-        self, crowd: Crowd, now: float, since: float | None, turn: int
+        self, crowd: Crowd, now: float, since: float, turn: int
     ) -> tuple[list[Suspicion], NDArray[np.int64], bool]:
         """Judge the groups that are due.
 
         Args:
             crowd: the tenant's active accounts.
             now: event time of the evaluation.
-            since: event time of the one before; accounts active after it are news. None judges again, between two
-                evaluations, what is under suspicion; nothing is learned then.
+            since: event time of the one before; accounts active after it are news.
             turn: number of the evaluation; the population is counted anew in every sixth.
 
         Returns:
             The suspicions, the rows behind them, and whether the population was counted anew.
         """
-        rows, again = crowd.rows, since is None
+        rows = crowd.rows
         self._turn = turn
-        counted = (turn % _TURNS == 0 and not again) or self.population is None
+        counted = turn % _TURNS == 0 or self.population is None
         if counted or self.population is None:
             honest = ~crowd.suspect
             self.population = Population.of(take_rows(rows, honest) if honest.sum() >= 100 else rows)
-        groups = self._due(rows, since)
+        groups = self._form_groups(rows)
+        if turn % _TURNS == 0:
+            alive = set(groups.fingerprint.tolist())
+            self.own_past.forget(alive)
+            self.own_models.forget(alive)
+        groups = self._due(groups, rows["last_ts"] >= since)
         found = self.alone.judge(
             self._tenant, rows, crowd.keys_of, now, turn, self._partition, self._partitions, crowd.classes
         )
         alone = [suspicion.value for suspicion in found]
         lonely = np.flatnonzero(np.isin(rows["account"] & np.uint64(0xFFFFFFFF), alone))
+        self.fresh = frozenset()
         if not len(groups):
             return found, lonely, counted
-        suspicions, named = self._judge_groups(crowd, groups, self.population, now, again=again)
+        judged = self._judge_groups(crowd, groups, self.population, now)
+        self._learn(judged, crowd.suspect)
+        before, self.suspected = self.suspected, frozenset(groups.fingerprint[judged.suspicious].tolist())
+        self.fresh = self.suspected - before
+        suspicions, named = self._tell(crowd, judged)
         return found + suspicions, np.unique(np.concatenate([lonely, *named])), counted
 
-    def _judge_groups(
-        self, crowd: Crowd, groups: Groups, population: Population, now: float, *, again: bool
-    ) -> tuple[list[Suspicion], list[NDArray[np.int64]]]:
-        """Suspicions about some groups, and the rows behind those that are no mere report."""
-        rows, limits = crowd.rows, self._policy.clusters
-        view = GroupView(rows, groups.sample(), population, now, crowd.classes)
+    def confirm(self, crowd: Crowd, now: float) -> list[Suspicion]:
+        """Judge again, once, what became suspicious at the last evaluation; nothing is learned from it."""
+        fresh, self.fresh = np.fromiter(self.fresh, np.uint64, len(self.fresh)), frozenset()
+        groups = self._form_groups(crowd.rows, fresh)
+        if not len(groups) or self.population is None:
+            return []
+        return self._tell(crowd, self._judge_groups(crowd, groups, self.population, now))[0]
+
+    def _judge_groups(self, crowd: Crowd, groups: Groups, population: Population, now: float) -> _Judged:
+        view = GroupView(crowd.rows, groups.sample(), population, now, crowd.classes)
         columns, per_hour = self._measure(view, groups)
         terms, total = self._terms(columns, len(groups))
         total = self._one_subject(view, columns, terms, total)
         total = self._alike(view, columns, terms, total)
         total = self._rarity(columns, terms, total)
         held = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
+        limits = self._policy.clusters
         excess = total - limits.suspect_log_odds + limits.suspect_hysteresis * held
         explained = explained_by_resale(columns, terms, view, excess) | explained_by_an_app(terms, excess)
-        suspicious = (excess >= 0.0) & ~explained
-        if not again:
-            self._learn(view, groups, columns, terms, total, per_hour, crowd.suspect)
-        self.suspected = frozenset(groups.fingerprint[suspicious].tolist())
+        return _Judged(view, groups, columns, terms, total, per_hour, (excess >= 0.0) & ~explained)
 
+    def _tell(self, crowd: Crowd, judged: _Judged) -> tuple[list[Suspicion], list[NDArray[np.int64]]]:
+        """Suspicions about the strongest groups and reports of resold ones, and the rows behind the suspicions."""
+        groups, columns, terms, total = judged.groups, judged.columns, judged.terms, judged.total
+        prior_log_odds, accounts = self._policy.clusters.prior_log_odds, len(crowd.rows)
         strongest = np.argsort(-total, kind="stable")
-        chosen = self._covering(groups, strongest[suspicious[strongest]], len(rows))
-        resold = (
-            looks_resold(columns, groups.size) & worth_a_report(groups.size, total, limits.prior_log_odds) & ~suspicious
-        )
-        bystanding = self._covering(groups, strongest[resold[strongest]], len(rows))
+        chosen = self._covering(groups, strongest[judged.suspicious[strongest]], accounts)
+        resold = looks_resold(columns, groups.size) & worth_a_report(groups.size, total, prior_log_odds)
+        resold &= ~judged.suspicious
+        bystanding = self._covering(groups, strongest[resold[strongest]], accounts)
         shown = np.union1d(chosen, bystanding)
-        anchors = _anchors(view, shown)
+        anchors = _anchors(judged.view, shown)
         asked_with = _names_of(crowd, _ASKED_WITH) if len(shown) else {}
         starts = {signal.name: signal.start for signal in self.signals}
         found = []
         for place, group in enumerate(shown.tolist()):
-            evidence = [Evidence("prior", limits.prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
+            evidence = [Evidence("prior", prior_log_odds, 0.0, 0.0, "before any evidence: campaigns are rare")]
             for signal in self.signals:
                 term = float(terms[signal.name][group])
                 if term:
@@ -180,19 +208,11 @@ class TenantJudge:
         columns["model_pivot"] = self.own_models.score(fingerprints, choice, everyone, view.now)
         return columns, per_hour
 
-    def _learn(  # noqa: PLR0913, PLR0917 - private; everything that the one caller has at hand
-        self,
-        view: GroupView,
-        groups: Groups,
-        columns: Mapping[str, Floats],
-        terms: Mapping[str, Floats],
-        total: Floats,
-        per_hour: Floats,
-        suspect: NDArray[np.bool_],
-    ) -> None:
+    def _learn(self, judged: _Judged, suspect: NDArray[np.bool_]) -> None:
         """Learn from what is presumed honest: far from suspicion, undeclared, and free of suspects."""
+        view, groups, columns, total = judged.view, judged.groups, judged.columns, judged.total
         threshold = self._policy.clusters.suspect_log_odds
-        declared = terms["institution"] + terms["one_organisation"] < _DECLARED
+        declared = judged.terms["institution"] + judged.terms["one_organisation"] < _DECLARED
         flagged = view.total(suspect[view.groups.member]) >= _FLAGGED_SHARE * view.groups.size
         honest = (total < threshold - _HONEST_MARGIN) & ~declared & ~flagged
         for signal in self.signals:
@@ -200,7 +220,7 @@ class TenantJudge:
             if signal.name != "rarity":
                 signal.learn_many(columns[signal.name][telling])
         calm = total < threshold
-        self.own_past.learn(groups.fingerprint[calm].tolist(), per_hour[calm])
+        self.own_past.learn(groups.fingerprint[calm].tolist(), judged.per_hour[calm])
         self._learn_forest(columns, groups, honest)
 
     def _covering(self, groups: Groups, ranked: NDArray[np.int64], accounts: int) -> NDArray[np.int64]:
@@ -220,24 +240,17 @@ class TenantJudge:
                 break
         return np.sort(np.asarray(kept, np.int64))
 
-    def _due(self, rows: NDArray[np.void], since: float | None) -> Groups:
-        """Groups to judge: those under suspicion; with `since` those with news, and a rotating part of the rest."""
-        suspected = np.fromiter(self.suspected, np.uint64, len(self.suspected))
-        none = rows[:0] if since is None and not len(suspected) else rows
-        groups = form_groups(none, self._policy.clusters.min_members, self._partition, self._partitions)
-        if since is not None and self._turn % _TURNS == 0:
-            alive = set(groups.fingerprint.tolist())
-            self.own_past.forget(alive)
-            self.own_models.forget(alive)
+    def _form_groups(self, rows: NDArray[np.void], only: NDArray[np.uint64] | None = None) -> Groups:
+        return form_groups(rows, self._policy.clusters.min_members, self._partition, self._partitions, only)
+
+    def _due(self, groups: Groups, touched: NDArray[np.bool_]) -> Groups:
+        """Groups to judge now: those with news, those under suspicion, and a rotating part of the rest."""
         if not len(groups):
             return groups
-        due = np.isin(groups.fingerprint, suspected)
-        if since is not None:
-            touched = rows["last_ts"] >= since
-            news = np.add.reduceat(touched[groups.member], groups.start, dtype=np.int64)
-            due |= news >= _HOT_SHARE * groups.size
-            due |= owner_of(groups.fingerprint, _TURNS) == self._turn % _TURNS
-        return groups.subset(due)
+        news = np.add.reduceat(touched[groups.member], groups.start, dtype=np.int64) >= _HOT_SHARE * groups.size
+        rest = owner_of(groups.fingerprint, _TURNS) == self._turn % _TURNS
+        suspected = np.isin(groups.fingerprint, np.fromiter(self.suspected, np.uint64, len(self.suspected)))
+        return groups.subset(news | rest | suspected)
 
     def _terms(self, columns: Mapping[str, Floats], groups: int) -> tuple[dict[str, Floats], Floats]:
         terms: dict[str, Floats] = {}

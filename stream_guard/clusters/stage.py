@@ -16,7 +16,7 @@ from stream_guard.errors import StateError
 from stream_guard.records import Kind, Suspicion, SuspicionBundle, take_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,8 +34,8 @@ _REFERENCE_ACCOUNTS, _REFERENCE_EVENTS = 512, 4
 class ClustersStage:
     """Rows and models of one partition. Pure: no I/O, no clock.
 
-    At every `evaluate_seconds` of event time all groups are judged, halfway again those under suspicion; otherwise rows
-    are only merged.
+    At every `evaluate_seconds` of event time all groups are judged, halfway again what has become suspicious just then;
+    otherwise rows are only merged.
     """
 
     def __init__(self, partition: int, partitions: int, policy: Policy) -> None:
@@ -47,7 +47,7 @@ class ClustersStage:
         self.new_populations: set[str] = set()
         self.dropped: set[int] = set()
         self.evaluated_at = float("-inf")
-        self.judged_again = False
+        self.confirmed = True
         self._partitions = partitions
         self._policy = policy
         self._tenants: dict[str, TenantJudge] = {}
@@ -62,39 +62,27 @@ class ClustersStage:
         now = (epoch + 1) * self._policy.epochs.epoch_seconds
         if not any(len(delta.rows) for delta in deltas if delta.epoch == epoch):
             return None  # an empty epoch is known only to some partitionings; judging there would tell them apart
-        step, passed = self._policy.epochs.evaluate_seconds, now - self.evaluated_at
-        if passed < step / 2 or (passed < step and self.judged_again):
-            return None
-        self.models_dirty = True
-        self.judged_again = passed < step
-        if self.judged_again:
-            return self.evaluate(epoch, now, None)
-        self.dropped.update(self.store.forget_silent(now - self._policy.clusters.active_seconds))
-        since, self.evaluated_at = self.evaluated_at, now - now % step
-        return self.evaluate(epoch, now, since)
+        step = self._policy.epochs.evaluate_seconds
+        if now - self.evaluated_at >= step:
+            self.dropped.update(self.store.forget_silent(now - self._policy.clusters.active_seconds))
+            since, self.evaluated_at = self.evaluated_at, now - now % step
+            self.models_dirty, self.confirmed = True, False
+            return self.evaluate(epoch, now, since)
+        if now - self.evaluated_at >= step / 2 and not self.confirmed:
+            self.confirmed = True
+            return self.confirm(epoch, now)
+        return None
 
-    def evaluate(self, epoch: int, now: float, since: float | None) -> SuspicionBundle:
-        """Judge every group of every tenant as of `now`; accounts active after `since` are news.
-
-        Without `since` those under suspicion are judged again.
-        """
-        live = self.store.live
-        active = (now - live["last_ts"] < self._policy.clusters.active_seconds) & (live["events"] > 0)
-        tenant_of = np.asarray(self.store.tenant, np.int64)
+    def evaluate(self, epoch: int, now: float, since: float) -> SuspicionBundle:
+        """Judge every group of every tenant as of `now`; accounts active after `since` are news."""
         suspicions: list[Suspicion] = []
         traffic: dict[str, tuple[int, float]] = {}
         reference: dict[str, NDArray[np.void]] = {}
-        suspect = np.zeros(len(live), np.bool_)
-        for number, tenant in enumerate(self.store.tenants):
-            slots = np.flatnonzero(active & (tenant_of == number))
-            if not len(slots):
-                continue
-            slots = slots[np.argsort(live["account"][slots])]
-            rows = take_rows(live, slots)
+        suspect = np.zeros(len(self.store.live), np.bool_)
+        for tenant, slots, crowd in self._crowds(now, self.store.tenants):
+            rows = crowd.rows
             per_hour = rows["rate_1h"] * np.exp(-(now - rows["last_ts"]) / 3_600.0)
             traffic[tenant] = (len(rows), float(per_hour.sum()))
-            keys_of = partial(_keys_at, self.store.keys, slots)
-            crowd = Crowd(rows, self.store.suspect[slots], keys_of, self.names, self._classes)
             turn = int(self.evaluated_at // self._policy.epochs.evaluate_seconds)
             found, members, counted = self._judge_of(tenant).judge(crowd, now, since, turn)
             if counted:
@@ -102,11 +90,41 @@ class ClustersStage:
             suspicions += found
             suspect[slots[members]] = True
             if found:
-                honest = ~(crowd.suspect | suspect[slots]) & (rows["evidence_events"] >= _REFERENCE_EVENTS)
-                some = np.flatnonzero(honest)[:_REFERENCE_ACCOUNTS]  # rows stand by hash: a uniform sample
-                reference[tenant] = take_rows(rows, some)
-        self.store.suspect[: len(live)] = suspect
+                reference[tenant] = _reference(rows, crowd.suspect | suspect[slots])
+        self.store.suspect[: len(suspect)] = suspect
         return SuspicionBundle(self.partition, epoch, suspicions, traffic, reference)
+
+    def confirm(self, epoch: int, now: float) -> SuspicionBundle:
+        """Judge again, as of `now`, what became suspicious at the last evaluation."""
+        suspicions: list[Suspicion] = []
+        reference: dict[str, NDArray[np.void]] = {}
+        fresh = [tenant for tenant, models in self._tenants.items() if models.fresh]
+        for tenant, _, crowd in self._crowds(now, fresh):
+            self.models_dirty = True
+            found = self._judge_of(tenant).confirm(crowd, now)
+            suspicions += found
+            if found:
+                reference[tenant] = _reference(crowd.rows, crowd.suspect)
+        return SuspicionBundle(self.partition, epoch, suspicions, {}, reference, confirming=True)
+
+    def _crowds(self, now: float, tenants: Collection[str]) -> Iterator[tuple[str, NDArray[np.int64], Crowd]]:
+        """The active accounts of some tenants, with their slots."""
+        live = self.store.live
+        active = (now - live["last_ts"] < self._policy.clusters.active_seconds) & (live["events"] > 0)
+        tenant_of = np.asarray(self.store.tenant, np.int64)
+        for number, tenant in enumerate(self.store.tenants):
+            if tenant not in tenants:
+                continue
+            slots = np.flatnonzero(active & (tenant_of == number))
+            if not len(slots):
+                continue
+            slots = slots[np.argsort(live["account"][slots])]
+            keys_of = partial(_keys_at, self.store.keys, slots)
+            yield (
+                tenant,
+                slots,
+                Crowd(take_rows(live, slots), self.store.suspect[slots], keys_of, self.names, self._classes),
+            )
 
     def _judge_of(self, tenant: str) -> TenantJudge:
         if tenant not in self._tenants:
@@ -130,7 +148,7 @@ class ClustersStage:
             {
                 "version": STATE_VERSION,
                 "evaluated_at": self.evaluated_at,
-                "judged_again": self.judged_again,
+                "confirmed": self.confirmed,
                 "suspects": self.store.live["account"][self.store.suspect[: len(self.store)]].tolist(),
                 "tenants": {
                     tenant: {
@@ -141,6 +159,7 @@ class ClustersStage:
                         "alike": models.alike.dump(),
                         "alone": models.alone.dump(),
                         "suspected": sorted(models.suspected),
+                        "fresh": sorted(models.fresh),
                     }
                     for tenant, models in self._tenants.items()
                 },
@@ -159,7 +178,7 @@ class ClustersStage:
             raise StateError("cluster models: not readable") from error
         if state.version != STATE_VERSION:
             raise StateError(f"cluster models: version {state.version} is not {STATE_VERSION}")
-        self.evaluated_at, self.judged_again = state.evaluated_at, state.judged_again
+        self.evaluated_at, self.confirmed = state.evaluated_at, state.confirmed
         suspects = np.asarray(state.suspects, np.uint64)
         self.store.suspect[: len(self.store)] = np.isin(self.store.live["account"], suspects)
         for tenant, stored in state.tenants.items():
@@ -174,7 +193,7 @@ class ClustersStage:
                 raise StateError("cluster models: not readable") from error
             models.alike.load(stored.alike)
             models.alone.load(stored.alone)
-            models.suspected = frozenset(stored.suspected)
+            models.suspected, models.fresh = frozenset(stored.suspected), frozenset(stored.fresh)
 
     def dump_population(self, tenant: str) -> bytes:
         """What everyone else in a tenant looked like when it was last counted, as msgpack."""
@@ -196,6 +215,12 @@ class ClustersStage:
             raise StateError("population: not readable") from error
 
 
+def _reference(rows: NDArray[np.void], suspect: NDArray[np.bool_]) -> NDArray[np.void]:
+    """Some accounts that nobody suspects; rows stand by hash, so the first of them are a uniform sample."""
+    honest = ~suspect & (rows["evidence_events"] >= _REFERENCE_EVENTS)
+    return take_rows(rows, np.flatnonzero(honest)[:_REFERENCE_ACCOUNTS])
+
+
 def _keys_at(keys: Sequence[str], slots: NDArray[np.int64], rows: NDArray[np.int64]) -> list[str]:
     return [keys[slot] for slot in slots[rows].tolist()]
 
@@ -208,6 +233,7 @@ class _StoredTenant(msgspec.Struct):
     own_models: StoredModels = msgspec.field(default_factory=StoredModels)
     alike: list[tuple[int, int, int, int]] = []
     alone: dict[int, tuple[int, int]] = {}
+    fresh: list[int] = []
 
 
 class _StoredModels(msgspec.Struct):
@@ -215,7 +241,7 @@ class _StoredModels(msgspec.Struct):
     evaluated_at: float
     suspects: list[int]
     tenants: dict[str, _StoredTenant]
-    judged_again: bool = False
+    confirmed: bool = True
 
 
 _MODELS = msgspec.msgpack.Decoder(_StoredModels, strict=False)

@@ -36,6 +36,7 @@ class _Suspicions(msgspec.Struct, array_like=True):
     suspicions: list[_Suspicion]
     traffic: dict[str, tuple[int, float]]
     reference: list[tuple[str, bytes]] = []
+    confirming: bool = False
 
 
 _SUSPICIONS = msgspec.msgpack.Decoder(_Suspicions)
@@ -90,7 +91,7 @@ def encode_suspicions(bundle: SuspicionBundle) -> list[bytes]:
         for item in bundle.suspicions
     ]
     reference = [(tenant, rows.tobytes()) for tenant, rows in bundle.reference.items()]
-    return _cut(bundle.source, bundle.epoch, [suspicions, dict(bundle.traffic), reference])
+    return _cut(bundle.source, bundle.epoch, [suspicions, dict(bundle.traffic), reference, bundle.confirming])
 
 
 def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
@@ -121,6 +122,7 @@ def decode_suspicions(source: int, epoch: int, data: bytes) -> SuspicionBundle:
         ],
         body.traffic,
         {tenant: _rows(rows, len(rows) // ROW.itemsize) for tenant, rows in body.reference},
+        body.confirming,
     )
 
 

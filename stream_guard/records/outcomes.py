@@ -117,6 +117,7 @@ class SuspicionBundle:
         traffic: tenant -> (active accounts, queries an hour).
         reference: tenant -> rows (`ROW`) of a uniform sample of accounts that nobody suspects; only for tenants with
             suspicions.
+        confirming: whether these are only the suspicions that were new at the last evaluation, judged again.
     """
 
     source: int
@@ -124,6 +125,7 @@ class SuspicionBundle:
     suspicions: Sequence[Suspicion]
     traffic: Mapping[str, tuple[int, float]]
     reference: Mapping[str, NDArray[np.void]]
+    confirming: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,13 +56,6 @@ def test_an_account_must_stay_suspicious() -> None:
     ]  # fmt: skip
 
 
-def test_being_judged_again_between_two_evaluations_makes_nothing_last_longer() -> None:
-    judge = AccountJudge(POLICY)
-    assert [reported(judge, EAGER, turn // 2) for turn in range(2 * POLICY.fire_evaluations)] == [
-        *([[]] * (2 * POLICY.fire_evaluations - 2)), IT, IT,
-    ]  # fmt: skip
-
-
 def test_an_eager_hour_is_forgotten() -> None:
     judge = AccountJudge(POLICY)
     for turn in range(0, 40, POLICY.fire_evaluations):  # suspicious in all evaluations but every third

@@ -60,6 +60,15 @@ def test_groups_are_who_shows_the_same(shown: list[tuple[int, int, int]]) -> Non
     assert Kind.COUNTRY not in {kind_of(key) for key in found}
 
 
+@settings(max_examples=40, deadline=None)
+@given(SMALL)
+def test_only_some_groups_are_looked_for(shown: list[tuple[int, int, int]]) -> None:
+    found = members_by_fingerprint(form_groups(rows_of(shown), 3, 0, 1))
+    wanted = [*list(found)[::2], 7]
+    some = form_groups(rows_of(shown), 3, 0, 1, np.array(wanted, np.uint64))
+    assert members_by_fingerprint(some) == {key: found[key] for key in wanted if key in found}
+
+
 @settings(max_examples=25, deadline=None)
 @given(SMALL, st.integers(2, 5))
 def test_partitions_are_a_disjoint_cover(shown: list[tuple[int, int, int]], partitions: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stream_guard.desk import BOOKS_KEY, Desk
@@ -31,6 +33,12 @@ def step(desk: Desk, number: int, *suspicions: Suspicion) -> Outputs:
     return desk.evaluate(10 * number, START + 600.0 * number, [bundle(10 * number, *suspicions)])
 
 
+def confirm(desk: Desk, number: int, *suspicions: Suspicion) -> Outputs:
+    """Halfway after the step of that number."""
+    again = replace(bundle(10 * number + 5, *suspicions), confirming=True)
+    return desk.evaluate(10 * number + 5, START + 600.0 * number + 300.0, [again])
+
+
 def fired() -> tuple[Desk, Campaign]:
     desk = Desk(POLICY)
     for number in range(3):
@@ -54,6 +62,35 @@ def test_one_firing_alert_and_one_limit_for_all_members() -> None:
     assert {item.decision_id for item in limits} == {limits[0].decision_id}
     assert set(limits[0].accounts) == set(MEMBERS)
     assert limits[0].scope is Scope.CAMPAIGN
+
+
+def test_a_candidate_that_is_judged_again_fires_halfway() -> None:
+    desk = Desk(POLICY)
+    assert step(desk, 0, suspicion(1, MEMBERS, log_odds=1.2)).alerts == []
+    outputs = confirm(desk, 0, suspicion(1, MEMBERS, log_odds=1.2))
+    assert [alert.status for alert in outputs.alerts] == [AlertStatus.FIRING]
+    assert {decision.status for decision in outputs.decisions} == {DecisionStatus.ACTIVE}
+
+
+@pytest.mark.parametrize("again", [[], [suspicion(1, MEMBERS, log_odds=0.5)], [suspicion(2, MEMBERS, log_odds=2.0)]])
+def test_what_is_judged_again_refutes_nothing(again: list[Suspicion]) -> None:
+    desk = Desk(POLICY)
+    step(desk, 0, suspicion(1, MEMBERS, log_odds=1.2))
+    assert confirm(desk, 0, *again) == Outputs(5)
+    assert [alert.status for alert in step(desk, 1, suspicion(1, MEMBERS, log_odds=1.2)).alerts] == [AlertStatus.FIRING]
+
+
+def test_what_is_judged_again_leaves_other_campaigns_as_they_are() -> None:
+    desk, _ = fired()
+    others = [f"b-{number}" for number in range(20)]
+    step(desk, 3, suspicion(1, MEMBERS), suspicion(2, others, log_odds=1.2))
+    before = dict(desk.decisions.decisions)
+    outputs = confirm(desk, 3, suspicion(2, others, log_odds=1.2))
+    assert len(outputs.campaigns) == 2
+    assert {key: desk.decisions.decisions[key].status for key in before} == {
+        key: decision.status for key, decision in before.items()
+    }
+    assert all(desk.decisions.decisions[key].expires_at >= decision.expires_at for key, decision in before.items())
 
 
 def test_a_false_positive_resolves_the_alert_and_releases_the_decision() -> None:

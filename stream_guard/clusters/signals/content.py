@@ -27,7 +27,7 @@ _MIN_PROMPTS = 5
 _LANGUAGES = 24
 _STANDARD_ERRORS = 2.0
 _MIN_ACCOUNTS = 100
-_REFERENCE_ACCOUNTS = 4_000  # enough for a regression on some forty columns
+_REFERENCE_ACCOUNTS = 2_000  # enough for a regression on some forty columns
 _PAID_TOGETHER = 0.5  # share of the members whose card is another's, too
 _COMMON_ITEM = 0.15  # an item that this share of the members asked is common to them
 
