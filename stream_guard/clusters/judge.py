@@ -146,8 +146,9 @@ class TenantJudge:
         suspicions, named = self._tell(crowd, judged)
         return found + suspicions, np.unique(np.concatenate([lonely, *named])), counted
 
-    def confirm(self, crowd: Crowd, now: float) -> list[Suspicion]:
-        """Judge again, once, what became suspicious at the last evaluation; nothing is learned from it."""
+    def confirm(self, crowd: Crowd, now: float, turn: int) -> list[Suspicion]:
+        """Judge again, once, what became suspicious at the evaluation `turn`; nothing is learned from it."""
+        self._turn = turn
         fresh, self.fresh = np.fromiter(self.fresh, np.uint64, len(self.fresh)), frozenset()
         groups = self._form_groups(crowd.rows, fresh)
         if not len(groups) or self.population is None:

@@ -83,8 +83,7 @@ class ClustersStage:
             rows = crowd.rows
             per_hour = rows["rate_1h"] * np.exp(-(now - rows["last_ts"]) / 3_600.0)
             traffic[tenant] = (len(rows), float(per_hour.sum()))
-            turn = int(self.evaluated_at // self._policy.epochs.evaluate_seconds)
-            found, members, counted = self._judge_of(tenant).judge(crowd, now, since, turn)
+            found, members, counted = self._judge_of(tenant).judge(crowd, now, since, self._turn)
             if counted:
                 self.new_populations.add(tenant)
             suspicions += found
@@ -101,11 +100,16 @@ class ClustersStage:
         fresh = [tenant for tenant, models in self._tenants.items() if models.fresh]
         for tenant, _, crowd in self._crowds(now, fresh):
             self.models_dirty = True
-            found = self._judge_of(tenant).confirm(crowd, now)
+            found = self._judge_of(tenant).confirm(crowd, now, self._turn)
             suspicions += found
             if found:
                 reference[tenant] = _reference(crowd.rows, crowd.suspect)
         return SuspicionBundle(self.partition, epoch, suspicions, {}, reference, confirming=True)
+
+    @property
+    def _turn(self) -> int:
+        """Number of the last evaluation."""
+        return int(self.evaluated_at // self._policy.epochs.evaluate_seconds)
 
     def _crowds(self, now: float, tenants: Collection[str]) -> Iterator[tuple[str, NDArray[np.int64], Crowd]]:
         """The active accounts of some tenants, with their slots."""
