@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.clusters.accounts_alone import AccountJudge
+from stream_guard.clusters.anchors import anchors_of
 from stream_guard.clusters.apps import explained_by_an_app
 from stream_guard.clusters.forest import GroupForest
 from stream_guard.clusters.groups import SAMPLE_MEMBERS, Groups, form_groups, kind_of, owner_of
@@ -17,7 +18,6 @@ from stream_guard.clusters.population import Population
 from stream_guard.clusters.resale import explained_by_resale, looks_resold, worth_a_report
 from stream_guard.clusters.siblings import AlikeGroups
 from stream_guard.clusters.signals import SIGNALS
-from stream_guard.clusters.signals.binding import FAMILIES
 from stream_guard.clusters.signals.content import one_subject
 from stream_guard.clusters.view import GroupView
 from stream_guard.records import Evidence, Kind, Suspicion, take_rows
@@ -38,19 +38,7 @@ _TURNS = 6  # a quiet group, and the population, are looked at in every sixth ev
 _HOT_SHARE = 0.1  # a group of which this share was active since the last evaluation is looked at now
 _DECLARED = -1.0  # groups that are openly one institution say little about what undeclared groups look like
 _FOREST_SAMPLE = 25
-_ANCHOR_SHARE = 0.5
 _ASKED_WITH = (Kind.LANGUAGE, Kind.MODEL)  # readable for people, also where few members show them
-_ANCHOR_KINDS = (
-    *(kind for kinds in FAMILIES.values() for kind in kinds),
-    Kind.CLIENT,
-    Kind.COUNTRY,
-    Kind.ASN_CLASS,
-    Kind.PLAN,
-    Kind.LANGUAGE,
-    Kind.MODEL,
-    Kind.ORG,
-    Kind.ACCESS_PATH,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +135,7 @@ class TenantJudge:
         return found + suspicions, np.unique(np.concatenate([lonely, *named])), counted
 
     def confirm(self, crowd: Crowd, now: float, turn: int) -> list[Suspicion]:
-        """Judge again, once, what became suspicious at the evaluation `turn`; nothing is learned from it."""
+        """Judge again, once, what became suspicious at the evaluation `turn`; no idea of honest groups changes."""
         self._turn = turn
         fresh, self.fresh = np.fromiter(self.fresh, np.uint64, len(self.fresh)), frozenset()
         groups = self._form_groups(crowd.rows, fresh)
@@ -178,7 +166,7 @@ class TenantJudge:
         resold &= ~judged.suspicious
         bystanding = self._covering(groups, strongest[resold[strongest]], accounts)
         shown = np.union1d(chosen, bystanding)
-        anchors = _anchors(judged.view, shown)
+        anchors = anchors_of(judged.view, shown)
         asked_with = _names_of(crowd, _ASKED_WITH) if len(shown) else {}
         starts = {signal.name: signal.start for signal in self.signals}
         found = []
@@ -343,25 +331,3 @@ def _names_of(crowd: Crowd, kinds: Iterable[Kind]) -> dict[tuple[int, int], str]
     """Readable text of all values of some kinds that active accounts show."""
     shown = [(int(kind), value) for kind in kinds for value in np.unique(crowd.rows["values"][:, kind]).tolist()]
     return {key: crowd.names[key] for key in shown if key in crowd.names}
-
-
-def _anchors(view: GroupView, chosen: NDArray[np.int64]) -> list[tuple[tuple[int, int, float, float], ...]]:
-    """What most members of each chosen group show: kind, value, share of the members, share elsewhere."""
-    if not len(chosen):
-        return []
-    view = view.subset(np.isin(np.arange(len(view)), chosen))
-    columns = []
-    for anchor in _ANCHOR_KINDS:
-        top = view.top(anchor)
-        value = top.value
-        share = top.share * top.known / view.groups.size
-        elsewhere = view.population.share(anchor, value)
-        columns.append((int(anchor), value.tolist(), share.tolist(), elsewhere.tolist()))
-    return [
-        tuple(
-            (kind, value[place], share[place], elsewhere[place])
-            for kind, value, share, elsewhere in columns
-            if share[place] >= _ANCHOR_SHARE
-        )
-        for place in range(len(chosen))
-    ]

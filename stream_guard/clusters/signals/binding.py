@@ -27,6 +27,7 @@ FAMILIES: dict[str, tuple[Kind, ...]] = {
     "content": (Kind.SYSTEM_PROMPT, Kind.TEMPLATE),
     "registration": (Kind.COHORT, Kind.EMAIL_CLASS),
 }
+_PAID_TOGETHER = 0.5  # share of the members whose card is another's, too
 _FULL_LIFT = 4.0  # nats: a value that everyone in the group and one account in 55 elsewhere shows
 
 
@@ -51,6 +52,11 @@ def billing_reuse(view: GroupView) -> Floats:
     reused = 1.0 - payment.distinct / np.maximum(payment.known, 1)
     one_org = np.nan_to_num(view.top(Kind.ORG).share) * view.top(Kind.ORG).known / view.groups.size
     return np.where(np.isnan(payment.share), np.nan, reused * (1.0 - one_org))
+
+
+def paid_together(view: GroupView) -> NDArray[np.bool_]:
+    """Where at least half of the members pay with cards that others use: one hand pays."""
+    return np.asarray(billing_reuse(view) >= _PAID_TOGETHER)
 
 
 BINDING = Signal(

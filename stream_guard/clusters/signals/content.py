@@ -12,7 +12,7 @@ import numpy as np
 
 from stream_guard.clusters.population import capability_mix
 from stream_guard.clusters.signal import Signal
-from stream_guard.clusters.signals.binding import billing_reuse
+from stream_guard.clusters.signals.binding import paid_together
 from stream_guard.clusters.view import how_many
 from stream_guard.records import READY_PROMPTS, Kind, take_rows
 
@@ -28,7 +28,6 @@ _LANGUAGES = 24
 _STANDARD_ERRORS = 2.0
 _MIN_ACCOUNTS = 100
 _REFERENCE_ACCOUNTS = 2_000  # enough for a regression on some forty columns
-_PAID_TOGETHER = 0.5  # share of the members whose card is another's, too
 _COMMON_ITEM = 0.15  # an item that this share of the members asked is common to them
 
 
@@ -119,7 +118,7 @@ def one_subject(view: GroupView) -> Floats:
     Users of one program ask alike, too, but they pay for themselves; customers of a reseller share its cards, but ask
     for what everyone asks.
     """
-    together = np.nan_to_num(billing_reuse(view)) >= _PAID_TOGETHER
+    together = paid_together(view)
     found = np.full(len(view), np.nan)
     if together.any():
         found[together] = prompt_difference(view.subset(together))

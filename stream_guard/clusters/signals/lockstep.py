@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_guard.clusters.signal import Signal
-from stream_guard.clusters.signals.binding import billing_reuse
+from stream_guard.clusters.signals.binding import paid_together
 from stream_guard.records import DAY_BINS, Kind
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MIN_COUNT = 2.0  # mean queries a member: below, Poisson noise hides everything
-_PAID_TOGETHER = 0.5  # share of the members whose card is another's, too
 _FULL_DAY_SECONDS = 20 * 3_600.0
 _HONEST_FLATNESS = 0.94
 
@@ -54,7 +53,7 @@ def one_hand(view: GroupView) -> Floats:
 
     Users of one scheduled tool can be as even, but they pay for themselves.
     """
-    return np.where(billing_reuse(view) >= _PAID_TOGETHER, even_counts(view), np.nan)
+    return np.where(paid_together(view), even_counts(view), np.nan)
 
 
 def flat_day(view: GroupView) -> Floats:
